@@ -1,0 +1,97 @@
+# Every target sets up what it needs first; doing so twice costs nothing.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Inside an active conda environment everything goes there, else into .venv in this folder. conda's base is left alone.
+ifneq ($(and $(CONDA_PREFIX),$(filter-out base,$(CONDA_DEFAULT_ENV))),)
+PREFIX := $(CONDA_PREFIX)
+else
+PREFIX := .venv
+endif
+PYTHON := "$(PREFIX)/bin/python"
+BIN := "$(PREFIX)/bin"
+STAMP := .cache/installed-$(shell printf %s "$(abspath $(PREFIX))" | cksum | cut -d ' ' -f 1)
+
+NAME ?= backbone_contest
+PRESET ?= demo
+ARGS ?=
+
+.PHONY: help demo test lab study bench results-tables clean setup check format lint strip
+
+help: ## show this list
+	@echo "Targets:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F '|' '{printf "%-17s %s\n", $$1, $$2}'
+	@echo
+	@echo "Variables, written behind the target (make study NAME=backbone_contest PRESET=cpu ARGS=\"-p seeds 3\"):"
+	@echo "  NAME             study: a notebook of notebooks/, without .ipynb        [$(NAME)]"
+	@echo "  PRESET           size: demo, cpu, gpu or paper                          [$(PRESET)]"
+	@echo "  ARGS             further parameters: -p name value, repeated at will; --timeout HOURS for one cell"
+	@echo "  FRESH=1          start from an empty runs folder: nothing is taken from finished runs"
+	@echo "  DATA_DIR         where datasets are read from                           [data/]"
+	@echo "  CACHE_DIR        where packs and checkpoints go                         [.cache/]"
+
+demo: setup ## run the backbone contest on embedded data (minutes, offline) and say where to read it
+	$(PYTHON) -m helpers.commands.study backbone_contest --preset demo
+
+test: setup check ## check format, lint and rooms, then run every test
+	$(PYTHON) -m pytest
+
+lab: setup ## open JupyterLab in this folder
+	$(PYTHON) -m jupyterlab
+
+study: setup ## run one study: NAME=... PRESET=... [ARGS="-p seeds 3"] [FRESH=1]
+	$(PYTHON) -m helpers.commands.study $(NAME) --preset $(PRESET) $(ARGS)
+
+bench: setup ## measure speed and memory beside the standard approach, into results/bench/
+	$(PYTHON) -m helpers.commands.bench $(ARGS)
+
+results-tables: setup ## write the README's tables and figures anew from the records
+	$(PYTHON) -m helpers.commands.readme
+
+clean: ## delete the environment, caches and demo outputs; records and data stay
+	rm -rf .venv .cache build *.egg-info .pytest_cache .ruff_cache .import_linter_cache results/trials results/*/demo results/*/demo-*
+	rm -rf results/runs/embedded-*
+	find helpers tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+check: setup
+	$(BIN)/ruff format --check .
+	@$(MAKE) lint
+
+format: setup
+	$(BIN)/ruff format .
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+strip: setup
+	$(BIN)/nbstripout notebooks/*.ipynb
+
+setup: $(STAMP)
+
+# The stamp is younger than the two files exactly when they are installed. A missing environment makes it stale, see below.
+$(STAMP): requirements.txt pyproject.toml
+ifeq ($(PREFIX),.venv)
+	@set -e; found=; \
+	if [ -x .venv/bin/python ] && .venv/bin/python -c 'import pip' 2>/dev/null; then exit 0; fi; \
+	for candidate in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "No Python 3.11 or later with the venv module was found. Install one (Debian, Ubuntu: apt install python3 python3-venv;" >&2; \
+	  echo "macOS: brew install python; anywhere: conda env create -f environment.yml) and run make again." >&2; exit 1; \
+	fi; \
+	echo "Setting up: making a virtual environment in .venv with $$found ($$("$$found" --version))"; \
+	rm -rf .venv; "$$found" -m venv .venv
+else
+	@echo "Setting up: installing into the active conda environment $(CONDA_DEFAULT_ENV)"
+endif
+	@echo "Setting up: installing the packages of requirements.txt (some gigabytes the first time, several minutes)"
+	@$(PYTHON) -m pip install --disable-pip-version-check -r requirements.txt -e .
+	@mkdir -p .cache && touch $(STAMP)
+	@echo "Setting up: done"
+
+ifeq ($(wildcard $(PREFIX)/bin/python),)
+.PHONY: $(STAMP)
+endif

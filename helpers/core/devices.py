@@ -1,0 +1,63 @@
+"""Which device, which precision, and what it calls itself."""
+
+import contextlib
+import functools
+import os
+import platform
+
+import torch
+
+from helpers.core.errors import UserError
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device by name; "auto" takes CUDA where there is one. A device that does not exist is an error, not a surprise."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"Unknown device {name!r}. Use 'auto', 'cpu', 'cuda' or 'cuda:N'.") from error
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise UserError(f"Device {name!r} does not exist: {count} CUDA devices are visible. Use 'auto' or 'cpu', or check CUDA_VISIBLE_DEVICES.")
+    elif device.type not in ("cpu", "mps"):
+        raise UserError(f"Device {name!r} is not supported. Use 'auto', 'cpu', 'cuda' or 'cuda:N'.")
+    return device
+
+
+@functools.cache
+def good_at_bf16(kind: str) -> bool:
+    """Whether bf16 matrix work is faster than fp32 there: AVX-512 bf16 or AMX on a CPU, Ampere or later on CUDA."""
+    if kind == "cuda":
+        return torch.cuda.get_device_capability()[0] >= 8
+    if kind == "cpu":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return False
+
+
+def autocast(device: torch.device, precision: str = "auto"):
+    """The context to compute in: bf16 where asked for or, with "auto", where the device is good at it; else plain fp32."""
+    if precision == "bf16" or (precision == "auto" and good_at_bf16(device.type)):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def describe(device: torch.device) -> dict:
+    """The device in words and numbers, for manifests and run cards."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return {"type": "cuda", "name": properties.name, "memory_gib": round(properties.total_memory / 2**30, 1), "count": torch.cuda.device_count()}
+    return {"type": device.type, "name": _processor(), "threads": torch.get_num_threads(), "cores": os.cpu_count()}
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

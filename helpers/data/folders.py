@@ -1,0 +1,65 @@
+"""A folder of class folders, with or without train and test folders above them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from helpers.core.errors import DataError
+from helpers.data.sources import Item, Opened, RawSplit, Source, stamp, with_test
+
+SPLITS = ("train", "test", "val", "valid", "validation", "unlabeled")
+
+
+def find(name: str, places: list[Path]) -> Source | None:
+    """The dataset as a folder of class folders in the place of its name."""
+    for place in places:
+        files = _files(place)
+        if files:
+            return Source(stamp(files), lambda place=place, files=files: _open(name, place, files))
+    return None
+
+
+def _files(place: Path) -> list[Path]:
+    """Every image file at least one folder below the place, in a fixed order; hidden files and folders do not count."""
+    if not place.is_dir():
+        return []
+    endings = Image.registered_extensions()
+    below = sorted(path for path in place.rglob("*") if path.suffix.lower() in endings)
+    parts = ((path, path.relative_to(place).parts) for path in below)
+    return [path for path, names in parts if len(names) > 1 and not any(part.startswith(".") for part in names) and path.is_file()]
+
+
+def _open(name: str, place: Path, files: list[Path]) -> Opened:
+    by_split: dict[str, list[Path]] = {}
+    has_splits = (place / "train").is_dir()
+    for path in files:
+        top = path.relative_to(place).parts[0]
+        if has_splits and top not in SPLITS:
+            raise DataError(
+                f"The folder {name}/ has train/ beside {top}/, which is no split ({', '.join(SPLITS)}). Move the folder {top}/ away."
+            )
+        by_split.setdefault(top if has_splits else "train", []).append(path)
+    roots = {split: place / split if has_splits else place for split in by_split}
+    labelled = [_class(path, roots[split]) for split, paths in by_split.items() if split != "unlabeled" for path in paths]
+    classes = tuple(sorted(set(labelled)))
+    splits, note = with_test({split: _split(place, roots[split], paths, classes, split) for split, paths in by_split.items()})
+    return Opened(splits, classes, f"images in {name}/, one folder a class{note}")
+
+
+def _class(path: Path, root: Path) -> str:
+    names = path.relative_to(root).parts
+    if len(names) < 2:
+        raise DataError(f"{root.name}/{path.name} lies in no class folder. Move it into the folder of its class, or away.")
+    return names[0]
+
+
+def _split(place: Path, root: Path, paths: list[Path], classes: tuple[str, ...], split: str) -> RawSplit:
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = None if split == "unlabeled" else np.array([numbers[_class(path, root)] for path in paths], dtype=np.int64)
+
+    def items() -> Iterator[Item]:
+        return ((f"{place.name}/{path.relative_to(place)}", path) for path in paths)
+
+    return RawSplit(len(paths), labels, items)

@@ -1,0 +1,108 @@
+"""One function that builds any encoder by name, and the one class that all of them are."""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from helpers.core.errors import UserError
+from helpers.models.catalogue import find, resolve_stem
+from helpers.models.nets import build_net, check_options, first_layer
+
+
+def build_encoder(name: str, image_size: int, *, stem: str = "auto", weights: str | Path | None = None, **options) -> "Encoder":
+    """The encoder of that name for square images of that size; `weights` is a local file to start from.
+
+    Any encoder takes feature_norm="layer", which normalises its features as layer norm does, without weights.
+    ViT options: patch, dim, depth, heads, mlp (ratio), dropout, positions ("normal"), pool ("token", "avg", "concat"), feature_width.
+    """
+    spec = find(name)
+    patch = options.pop("patch", None)
+    stem = resolve_stem(name, image_size, stem, patch)
+    full = {**spec.options, **options}
+    if full.get("pool") != "concat" and "feature_width" not in options:
+        full.pop("feature_width", None)  # another pooling asked of an encoder that concatenates: nothing is left to map
+    check_options(name, spec, full)
+    encoder = Encoder(build_net(name, spec, image_size, stem, full), name, stem, image_size, full)
+    if weights is not None:
+        from helpers.models.weights import load_weights  # weights.py builds encoders too
+
+        load_weights(encoder, weights)
+    return encoder
+
+
+class Encoder(nn.Module):
+    """Images to features: [N, 3, S, S] to [N, width]. `net` is timm's or torchvision's own module without its classifier."""
+
+    def __init__(self, net: nn.Module, name: str, stem: str, image_size: int, options: dict):
+        super().__init__()
+        self.net = net
+        self.name = name
+        self.stem = stem
+        self.image_size = image_size
+        self.options = options
+        self.concat = options.get("pool") == "concat"
+        self.feature = nn.Identity()
+        self.width = self._width()
+        if options.get("feature_width"):
+            self.feature = nn.Linear(self.width, options["feature_width"])
+            self.width = options["feature_width"]
+        if options.get("feature_norm"):
+            self.feature = nn.Sequential(self.feature, nn.LayerNorm(self.width, elementwise_affine=False))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The pooled features, [N, width]."""
+        return self._pool(self._body(images))
+
+    def feature_map(self, images: torch.Tensor) -> torch.Tensor:
+        """The features before pooling, [N, C, h, w]; a ViT's patch tokens, laid out as the patches were."""
+        return self._map(self._body(images))
+
+    def features_and_map(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pooled features and feature map from one pass, for methods that need both."""
+        body = self._body(images)
+        return self._pool(body), self._map(body)
+
+    @property
+    def first_layer(self) -> nn.Module:
+        return first_layer(self.net)
+
+    def _body(self, images: torch.Tensor) -> torch.Tensor:
+        size = self.image_size
+        if images.ndim != 4 or images.shape[-2:] != (size, size):
+            raise UserError(
+                f"{self.name} was built for images of {size} x {size}, and got {tuple(images.shape)}. Build it with the views' size."
+            )
+        return self.net.forward_features(images) if hasattr(self.net, "forward_features") else self.net(images)
+
+    def _pool(self, body: torch.Tensor) -> torch.Tensor:
+        if self.concat:
+            return self.feature(body.flatten(1))
+        if hasattr(self.net, "forward_head"):
+            return self.net.forward_head(body, pre_logits=True)
+        return body.mean((2, 3)) if body.ndim == 4 else body
+
+    def _map(self, body: torch.Tensor) -> torch.Tensor:
+        if body.ndim == 4:
+            return body.permute(0, 3, 1, 2) if getattr(self.net, "output_fmt", "NCHW") == "NHWC" else body
+        tokens = body[:, getattr(self.net, "num_prefix_tokens", 0) :] if body.ndim == 3 else body[..., None]
+        side = math.isqrt(tokens.shape[1])
+        if body.ndim != 3 or side * side != tokens.shape[1]:
+            raise UserError(f"{self.name} has no feature map to give. Methods that need one can use a ResNet, ConvNeXt or ViT.")
+        return tokens.transpose(1, 2).unflatten(2, (side, side))
+
+    def _width(self) -> int:
+        """Found with one image through the net, in eval mode, so that no statistic moves and no random number is drawn."""
+        training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                return self(torch.zeros(1, 3, self.image_size, self.image_size, device=next(self.parameters()).device)).shape[1]
+        except (RuntimeError, AssertionError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            hint = "Use larger images, or a stem that keeps more of small ones (cifar)."
+            raise UserError(f"{self.name} with stem {self.stem!r} cannot take images of {self.image_size} px: {error}. {hint}") from error
+        finally:
+            self.train(training)

@@ -1,0 +1,1 @@
+"""From configs to verdicts: RunConfig, records, sweeps, cost, statistics, claims, report."""

@@ -1,0 +1,269 @@
+"""The backbone contest: which runs each claim compares. `cells` has one row a run: part, backbone, optimizer, pretext, schedule,
+rate_factor, seed, run, record (None where the run is missing), encoder, stem."""
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers.insight.cka import linear_cka
+from helpers.study.claims import Part, Undecided
+from helpers.study.statistics import Estimate, Summary, bootstrap_images, difference_of_groups, paired_difference, paired_values, summary
+
+BACKBONES = ("ResNet", "ConvNeXt", "ViT")
+OPTIMIZERS = ("LAMB", "RAdam @3/8", "AdamW @3/8", "AdamW @1/10")
+REFERENCE = "RAdam @3/8"
+ALONE, TRIPLE = "contrast", "contrast + rotation + inpainting"
+READOUTS = {"as_written": "linear", "fair": "linear", "as_run": "knn200_t0.1"}
+SEPARATE = (8, 9, 1)  # CIFAR-10's ship, truck and automobile
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Runs that differ by their seed alone, by seed; none of them missing."""
+
+    name: str
+    records: dict[int, object]
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        return tuple(record.id for record in self.records.values())
+
+
+@cache
+def published() -> dict:
+    """What the paper and its repository report; see published.toml."""
+    return tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))["backbone_contest"]
+
+
+def arm(cells: pd.DataFrame, name: str, **where) -> Arm:
+    """The present runs of the cells where each column has the given value."""
+    for column, value in where.items():
+        cells = cells[np.isclose(cells[column].astype(float), value) if isinstance(value, float) else cells[column] == value]
+    present = zip(cells["seed"], cells["record"], strict=True)
+    return Arm(name, {int(seed): record for seed, record in present if hasattr(record, "evaluations")})
+
+
+def entrant(cells: pd.DataFrame, backbone: str, optimizer: str = REFERENCE) -> Arm:
+    """A backbone under an optimizer in the contest itself."""
+    return arm(
+        cells,
+        backbone if optimizer == REFERENCE else f"{backbone} with {optimizer}",
+        part="contest",
+        backbone=backbone,
+        optimizer=optimizer,
+    )
+
+
+def pretext_arm(cells: pd.DataFrame, backbone: str, pretext: str) -> Arm:
+    """A backbone under a pretext, from the fairness runs or, where they do not repeat it, from the contest."""
+    name = f"{backbone} ({pretext})"
+    own = arm(cells, name, part="fairness", backbone=backbone, pretext=pretext)
+    return own if own.records else arm(cells, name, part="contest", backbone=backbone, pretext=pretext, optimizer=REFERENCE)
+
+
+def rate_arm(cells: pd.DataFrame, backbone: str, schedule: str, factor: float) -> Arm:
+    """A backbone trained at a multiple of its range-tested rate."""
+    return arm(
+        cells, f"{backbone}, {schedule}, {factor:g} x rate", part="sensitivity", backbone=backbone, schedule=schedule, rate_factor=factor
+    )
+
+
+def optimizers(cells: pd.DataFrame) -> list[str]:
+    """The paper's four, then whatever else the contest ran."""
+    return list(dict.fromkeys([*OPTIMIZERS, *cells.loc[cells["part"] == "contest", "optimizer"]]))
+
+
+def hits(record, readout: str) -> np.ndarray:
+    """Right or wrong for each test image."""
+    if "labels" not in record.arrays or f"{readout}.predictions" not in record.arrays:
+        raise Undecided(f"run {record.id} holds no predictions of {readout}")
+    return np.asarray(record.arrays["labels"]) == np.asarray(record.arrays[f"{readout}.predictions"])
+
+
+def accuracy(arm: Arm, readout: str) -> tuple[Summary, str]:
+    """(accuracy in percent, what its interval is over): seeds, or test images for a single run, or nothing."""
+    measured = [record for record in arm.records.values() if "top1" in record.evaluations.get(readout, {})]
+    found = summary([record.evaluations[readout]["top1"] for record in measured])
+    if found.n != 1:
+        return found, "seeds" if found.n else ""
+    try:
+        low, high = bootstrap_images(hits(measured[0], readout))
+    except Undecided:
+        return found, ""
+    return Summary(found.mean, None, low, high, 1), "test images"
+
+
+def paired(name: str, arms: Iterable[Arm], estimate) -> Part:
+    """The part whose estimate is made from {seed: one record an arm}, over the seeds that all arms share."""
+    arms = list(arms)
+    runs = tuple(dict.fromkeys(run for each in arms for run in each.runs))
+    absent = [each.name for each in arms if not each.records]
+    if absent:
+        return Part(name, None, runs, f"no run of {' or '.join(absent)}")
+    seeds = sorted(set.intersection(*(set(each.records) for each in arms)))
+    if not seeds:
+        return Part(name, None, runs, f"{name}: no seed was run in every arm")
+    used = tuple(dict.fromkeys(each.records[seed].id for each in arms for seed in seeds))
+    try:
+        return Part(name, estimate([[each.records[seed] for each in arms] for seed in seeds]), used)
+    except Undecided as why:
+        return Part(name, None, used, str(why))
+
+
+def contrast(name: str, weighted: list[tuple[Arm, float]], readout: str, constant: float = 0.0, images: slice = slice(None)) -> Part:
+    """A weighted sum of accuracies minus a constant, seeds and test images paired throughout."""
+    arms, weights = zip(*weighted, strict=True)
+
+    def estimate(rows) -> Estimate:
+        labels = [np.asarray(record.arrays.get("labels", ())) for row in rows for record in row]
+        if any(not np.array_equal(each, labels[0]) for each in labels):
+            raise Undecided(f"{name}: the runs were not tested on the same images")
+        scores = [sum(weight * hits(record, readout)[images] for weight, record in zip(weights, row, strict=True)) for row in rows]
+        return paired_difference(scores, constant)
+
+    return paired(name, arms, estimate)
+
+
+def ranking(arms: list[Arm], readout: str, prefix: str = "", images: slice = slice(None)) -> list[Part]:
+    """The neighbouring differences of an order, the first claimed best."""
+    return [
+        contrast(f"{prefix}{a.name} − {b.name}", [(a, 1.0), (b, -1.0)], readout, images=images)
+        for a, b in zip(arms, arms[1:], strict=False)
+    ]
+
+
+def c1(cells, readout, reading):
+    return ranking([entrant(cells, backbone) for backbone in BACKBONES], readout)
+
+
+def c2(cells, readout, reading):
+    """The best optimizer is chosen on every other test image and judged on the rest: a choice must not see what judges it."""
+    return c1(cells, readout, reading) + ranking(
+        [_best(cells, backbone, readout) for backbone in BACKBONES], readout, "best: ", slice(1, None, 2)
+    )
+
+
+def _best(cells, backbone: str, readout: str) -> Arm:
+    """A backbone's best arm on the even test images; an arm without records, to be called missing, unless all four were run."""
+    arms = {optimizer: entrant(cells, backbone, optimizer) for optimizer in OPTIMIZERS}
+    absent = [optimizer for optimizer, each in arms.items() if not each.records]
+    if absent:
+        return Arm(f"{backbone} with {', '.join(absent)}", {})
+    means = {name: np.mean([hits(record, readout)[::2].mean() for record in each.records.values()]) for name, each in arms.items()}
+    name = max(means, key=means.get)
+    return Arm(f"{backbone} ({name})", arms[name].records)
+
+
+def c2b(cells, readout, reading):
+    return [part for name in OPTIMIZERS for part in ranking([entrant(cells, backbone, name) for backbone in BACKBONES], readout)]
+
+
+def c2c(cells, readout, reading):
+    rival = published()["prior"]["simclr_resnet56"]["accuracy"]
+    return [contrast(f"ResNet with {name} − {rival}", [(entrant(cells, "ResNet", name), 1.0)], readout, rival) for name in OPTIMIZERS]
+
+
+def c3(cells, readout, reading):
+    rival = published()["prior"]["simclr_resnet56"]["accuracy"]
+    return [contrast(f"ResNet − {rival}", [(entrant(cells, "ResNet"), 1.0)], readout, rival)]
+
+
+def c4(cells, readout, reading):
+    return [
+        contrast(
+            "three pretexts − contrast alone", [(pretext_arm(cells, "ViT", TRIPLE), 1.0), (pretext_arm(cells, "ViT", ALONE), -1.0)], readout
+        )
+    ]
+
+
+def c5(cells, readout, reading):
+    """One value of CKA for each seed, so the interval is over seeds alone: resampled images would repeat and look alike."""
+
+    def estimate(rows) -> Estimate:
+        between = [alikeness(row) for row in rows]
+        return paired_values([matrix[1, 2] for matrix in between], [max(matrix[0, 1], matrix[0, 2]) for matrix in between])
+
+    return [paired("CKA(ConvNeXt, ViT) − the ResNet's larger", [entrant(cells, backbone) for backbone in BACKBONES], estimate)]
+
+
+def alikeness(records) -> np.ndarray:
+    """Debiased linear CKA between the features of every two records, on the same test images."""
+    features = [np.asarray(record.arrays.get("cka.features", np.empty((0, 0))), dtype=np.float32) for record in records]
+    if len({len(each) for each in features}) != 1 or len(features[0]) < 4:
+        raise Undecided("the runs hold no CKA features of the same test images")
+    matrix = np.array([[float(linear_cka(x, y, debiased=True)) if x is not y else 1.0 for y in features] for x in features])
+    if not np.isfinite(matrix).all():
+        raise Undecided("a run's features are the same for every image, so CKA is undefined")
+    return matrix
+
+
+def c6(cells, readout, reading):
+    if reading != "fair":
+        raise Undecided("judged in the reading `fair` alone")
+    return c1(cells, readout, reading)
+
+
+def c7(cells, readout, reading):
+    """By the kNN accuracy of each epoch, one number a run: the interval is over seeds alone."""
+    arms = [entrant(cells, backbone) for backbone in BACKBONES]
+
+    def against(index):
+        def estimate(rows) -> Estimate:
+            ends = np.array([[peak_and_last(record) for record in row] for row in rows])  # [seeds, backbones, (peak, last)]
+            order = np.argsort(ends[:, :, 1].mean(axis=0))
+            gaps = np.diff(ends[:, order, 1], axis=1)
+            return paired_values(gaps[:, gaps.mean(axis=0).argmin()], ends[:, index, 0] - ends[:, index, 1])
+
+        return estimate
+
+    return [paired(f"smallest gap − flattery of {backbone}", arms, against(index)) for index, backbone in enumerate(BACKBONES)]
+
+
+def peak_and_last(record) -> tuple[float, float]:
+    """The best and the last kNN accuracy of a run's epochs."""
+    curve = record.metrics["knn"].dropna() if "knn" in record.metrics else ()
+    if len(curve) == 0:
+        raise Undecided(f"run {record.id} measured no kNN accuracy by epoch")
+    return float(curve.max()), float(curve.iloc[-1])
+
+
+def c8(cells, readout, reading):
+    """Accuracy lost is that at the tested rate minus the mean of those at a tenth and at ten times of it."""
+    tried = [backbone for backbone in BACKBONES if ((cells["part"] == "sensitivity") & (cells["backbone"] == backbone)).any()]
+    if not tried:
+        raise Undecided("no run of the rate sweep in this variant")
+    weights = [("fixed", 1.0), ("one-cycle", -1.0)]
+    factors = [(1.0, 1.0), (0.1, -0.5), (10.0, -0.5)]
+    return [
+        contrast(
+            f"{backbone}: lost, fixed − one-cycle",
+            [(rate_arm(cells, backbone, s, f), v * w) for s, v in weights for f, w in factors],
+            readout,
+        )
+        for backbone in tried
+    ]
+
+
+def c9(cells, readout, reading):
+    def estimate(rows) -> Estimate:
+        for (record,) in rows:
+            if record.manifest.get("dataset", {}).get("name") != "cifar10":
+                raise Undecided("classes 8, 9 and 1 are CIFAR-10's ship, truck and automobile; this is another dataset")
+            if "silhouette" not in record.arrays or "tsne.labels" not in record.arrays:
+                raise Undecided(f"run {record.id} holds no silhouettes")
+        labels = np.asarray(rows[0][0].arrays["tsne.labels"])
+        if any(not np.array_equal(labels, record.arrays["tsne.labels"]) for (record,) in rows):
+            raise Undecided("the silhouettes are not of the same test images")
+        scores = np.array([record.arrays["silhouette"] for (record,) in rows], dtype=float)
+        apart = np.isin(labels, SEPARATE)
+        return difference_of_groups(scores[:, apart], scores[:, ~apart])
+
+    return [paired(f"{backbone}: classes 8, 9, 1 − others", [entrant(cells, backbone)], estimate) for backbone in BACKBONES]
+
+
+CLAIMS = {"C1": c1, "C2": c2, "C2b": c2b, "C2c": c2c, "C3": c3, "C4": c4, "C5": c5, "C6": c6, "C7": c7, "C8": c8, "C9": c9}

@@ -1,0 +1,69 @@
+"""What can be set in the backbone contest, and how its presets set it."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from helpers.core.errors import unknown
+from helpers.study.config import Positive, Section
+
+BACKBONES = ("ResNet", "ConvNeXt", "ViT")
+OPTIMIZERS = ("LAMB", "RAdam @3/8", "AdamW @3/8", "AdamW @1/10")
+READINGS = ("as_written", "as_run", "fair")
+Count = Annotated[int, Field(ge=0)]
+
+
+class ContestSettings(Section):
+    """One variant of the study: the preset's values, with whatever the parameters cell or papermill put in their place."""
+
+    scope: str  # embedded | reduced | paper
+    dataset: str
+    train_images: Positive | None = None
+    test_images: Positive | None = None
+    image_size: Positive | None = None
+    epochs: Positive
+    batch_size: Annotated[int, Field(ge=2)]
+    temperature: Annotated[float, Field(gt=0)]
+    backbones: list[str] = list(BACKBONES)
+    optimizers: list[str] = list(OPTIMIZERS)
+    seeds: Positive  # of the RAdam column, which decides C1
+    optimizer_seeds: Count  # of the other columns
+    fairness_seeds: Count  # of SiT's three tasks on ViT and on ResNet
+    sensitivity_seeds: Count  # of the sweep over wrong rates
+    sensitivity_factors: list[Annotated[float, Field(gt=0)]] = [0.1, 1.0, 10.0]
+    range_seeds: Positive
+    range_steps: Annotated[int, Field(ge=10)]  # of each of the two sweeps
+    default_rate: Annotated[float, Field(gt=0)] = 0.1  # where a range test has no minimum
+    lamb_rate: Annotated[float, Field(gt=0)] = 0.0025
+    lamb_weight_decay: Annotated[float, Field(ge=0)] = 1.5
+    adamw_weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    probe_every: Count
+    probe_bank: Positive | None = None
+    map_images: Positive = 1000  # test images in the t-SNE maps
+    encoders: dict[str, dict[str, Any]]  # backbone -> name, stem, options
+    heads: dict[str, dict[str, Any]]  # backbone -> options of the projector
+    readout: str = "linear"  # the protocol the claims are judged by
+    headline: dict[str, Any] | None = None  # one longer run, beside its untrained encoder
+
+    @field_validator("backbones")
+    @classmethod
+    def _backbones(cls, value):
+        return _among("backbone", value, BACKBONES)
+
+    @field_validator("optimizers")
+    @classmethod
+    def _optimizers(cls, value):
+        return _among("optimizer", value, OPTIMIZERS)
+
+    @field_validator("encoders", "heads")
+    @classmethod
+    def _per_backbone(cls, value):
+        _among("backbone", list(value), BACKBONES)
+        return value
+
+
+def _among(kind: str, names: list[str], choices: tuple[str, ...]) -> list[str]:
+    for name in names:
+        if name not in choices:
+            raise unknown(kind, name, choices)
+    return names

@@ -1,0 +1,188 @@
+"""The contest's tables. Each function returns (frame, ids of the runs behind it); what was not run stands there, marked missing."""
+
+import pandas as pd
+
+from helpers.study import contest
+from helpers.study.contest import ALONE, BACKBONES, REFERENCE, TRIPLE, Arm
+
+PROTOCOLS = ("linear", "knn10", "knn20", "knn200", "knn10_t0.1", "knn20_t0.1", "knn200_t0.1", "finetune")
+Table = tuple[pd.DataFrame, list[str]]
+
+
+def optimizer_table(cells: pd.DataFrame, readout: str = "linear") -> Table:
+    """Every backbone under every optimizer, published beside ours."""
+    rows, runs = [], []
+    for backbone in BACKBONES:
+        for optimizer in contest.optimizers(cells):
+            arm = contest.entrant(cells, backbone, optimizer)
+            theirs = contest.published()["accuracy"][backbone].get(optimizer)
+            rows.append(
+                {
+                    "backbone": backbone,
+                    "optimizer": optimizer,
+                    "published": theirs,
+                    **_measured(arm, readout),
+                    **_setting(cells, arm, backbone),
+                }
+            )
+            runs += arm.runs
+    return _framed(rows), runs
+
+
+def range_table(cells: pd.DataFrame) -> Table:
+    """The maximum rate of every backbone and optimizer and how it came about; a default taken for want of a minimum says so."""
+    rows, runs = [], []
+    for backbone in BACKBONES:
+        for optimizer in contest.optimizers(cells):
+            arm = contest.entrant(cells, backbone, optimizer)
+            resolved = next((record.manifest["resolved"] for record in arm.records.values()), {})
+            rows.append(
+                {
+                    "backbone": backbone,
+                    "optimizer": optimizer,
+                    "published max rate": contest.published()["maximum_rate"][backbone] if optimizer == REFERENCE else None,
+                    "max rate": resolved.get("rate"),
+                    "rate at lowest loss": resolved.get("rate_at_minimum"),
+                    "factor": f"{resolved['factor']:.3g}" if "factor" in resolved else "",
+                    "found by": _found_by(resolved),
+                }
+            )
+            runs += [*arm.runs, *([resolved["range_test"]] if resolved.get("range_test") else [])]
+    return _framed(rows), list(dict.fromkeys(runs))
+
+
+def fairness_table(cells: pd.DataFrame, readout: str = "linear") -> Table:
+    """ViT under contrast alone and under SiT's three pretexts, ResNet under both."""
+    prior = contest.published()["prior"]
+    theirs = {("ViT", TRIPLE): prior["sit_vit"], ("ResNet", ALONE): prior["simclr_resnet56"]}
+    rows, runs = [], []
+    for backbone, pretext in (("ViT", ALONE), ("ViT", TRIPLE), ("ResNet", ALONE), ("ResNet", TRIPLE)):
+        arm, prior = contest.pretext_arm(cells, backbone, pretext), theirs.get((backbone, pretext), {})
+        row = {"backbone": backbone, "pretext": pretext, "published": prior.get("accuracy"), "published by": prior.get("says")}
+        if (backbone, pretext) == ("ViT", ALONE):
+            row |= {"published": contest.published()["accuracy"]["ViT"][REFERENCE], "published by": "the contest, RAdam @3/8"}
+        rows.append(row | _measured(arm, readout) | _setting(cells, arm, backbone))
+        runs += arm.runs
+    return _framed(rows), runs
+
+
+def readout_table(cells: pd.DataFrame, optimizer: str = REFERENCE) -> Table:
+    """Every protocol that was measured, each by its name, after training and (where asked for) before."""
+    arms = [contest.entrant(cells, backbone, optimizer) for backbone in BACKBONES]
+    names = dict.fromkeys(
+        name for arm in arms for record in arm.records.values() for name, found in record.evaluations.items() if "top1" in found
+    )
+    ordered = [name for protocol in PROTOCOLS for name in (protocol, f"{protocol}_untrained") if name in names]
+    rows = [
+        {"protocol": name, **{arm.name: contest.accuracy(arm, name)[0].mean for arm in arms}}
+        for name in [*ordered, *(name for name in names if name not in ordered)]
+    ]
+    frame = _framed(rows or [{"protocol": "missing", **{arm.name: None for arm in arms}}])
+    for arm, backbone in zip(arms, BACKBONES, strict=True):
+        frame = frame.rename(columns={arm.name: f"{backbone} (n = {len(arm.records)})"})
+    return frame, [run for arm in arms for run in arm.runs]
+
+
+def peak_table(cells: pd.DataFrame) -> Table:
+    """The best epoch on the test set beside the last one, in the paper's own measure (kNN, k = 200, temperature 0.1)."""
+    logged = {(each["backbone"], each["optimizer"]): each for each in contest.published()["logged"]}
+    rows, runs = [], []
+    for backbone in BACKBONES:
+        for optimizer in contest.optimizers(cells):
+            arm, theirs = contest.entrant(cells, backbone, optimizer), logged.get((backbone, optimizer), {})
+            ends = [_ends(record) for record in arm.records.values()]
+            ends = [each for each in ends if each]
+            peak, last = (sum(each) / len(ends) for each in zip(*ends, strict=True)) if ends else (None, None)
+            ours = {"best epoch": peak, "last epoch": last, "flattery": peak - last if ends else None, "n": len(ends)}
+            published = {"published best epoch": theirs.get("maximum"), "published last epoch": theirs.get("last")}
+            rows.append({"backbone": backbone, "optimizer": optimizer, **published, **ours, "note": "" if ends else "missing"})
+            runs += arm.runs
+    return _framed(rows), runs
+
+
+def headline_table(cells: pd.DataFrame) -> Table:
+    """The headline run by every protocol, its own encoder before training beside it; intervals over test images."""
+    planned = cells[cells["part"] == "headline"]
+    arm = contest.arm(planned, "headline")
+    rows = []
+    for protocol in PROTOCOLS:
+        after, over = contest.accuracy(arm, protocol)
+        before, _ = contest.accuracy(arm, f"{protocol}_untrained")
+        if after.n:
+            gain = after.mean - before.mean if before.n else None
+            ours = {"untrained": before.mean, "ours": after.mean, "low": after.low, "high": after.high, "gain": gain, "interval over": over}
+            rows.append({"protocol": protocol, **ours, **_setting(planned, arm, "ResNet")})
+    nothing = {"protocol": "missing" if len(planned) else "not part of this variant", "untrained": None, "ours": None, "gain": None}
+    return _framed(rows or [nothing | _setting(planned, arm, "ResNet")]), list(arm.runs)
+
+
+def cost_table(cells: pd.DataFrame) -> Table:
+    """Seconds and energy of every run; where nothing was measured the energy is an estimate and says so."""
+    rows, runs = [], []
+    for row in cells.drop_duplicates("run").itertuples():
+        record = row.record if hasattr(row.record, "manifest") else None
+        manifest = record.manifest if record else {}
+        energy = manifest.get("energy") or {}
+        device = manifest.get("device") or {}
+        rows.append(
+            {
+                "run": row.run,
+                "part": row.part,
+                "backbone": row.backbone,
+                "optimizer": row.optimizer,
+                "seed": int(row.seed),
+                "seconds": manifest.get("seconds"),
+                "energy (Wh)": energy.get("watt_hours"),
+                "energy is": energy.get("method") or ("" if record else "missing"),
+                "device": device.get("name", "") if isinstance(device, dict) else str(device),
+            }
+        )
+        runs += [row.run] if record else []
+    return _framed(rows), runs
+
+
+def _measured(arm: Arm, readout: str) -> dict:
+    found, over = contest.accuracy(arm, readout)
+    note = "" if found.n else "missing" if not arm.records else f"not measured: {readout}"
+    return {"ours": found.mean, "low": found.low, "high": found.high, "sd": found.sd, "n": found.n, "interval over": over, "note": note}
+
+
+def _setting(cells: pd.DataFrame, arm: Arm, backbone: str) -> dict:
+    """What stood in the cell: encoder, stem, size, compute and rate; encoder and stem are known without a record too."""
+    manifest = next((record.manifest for record in arm.records.values()), {})
+    planned = cells[cells["backbone"] == backbone]
+    encoder, stem = (planned[column].iloc[0] if len(planned) and column in planned else None for column in ("encoder", "stem"))
+    parameters, macs = manifest.get("parameters"), manifest.get("macs")
+    return {
+        "encoder": manifest.get("encoder", encoder),
+        "stem": manifest.get("stem", stem),
+        "parameters (M)": parameters / 1e6 if parameters else None,
+        "MACs (G)": macs / 1e9 if macs else None,
+        "max rate": manifest.get("resolved", {}).get("rate"),
+    }
+
+
+def _found_by(resolved: dict) -> str:
+    if not resolved:
+        return "missing"
+    if not resolved.get("range_test"):
+        return "given, no range test"
+    return "range test" if resolved.get("rate_at_minimum") else f"no minimum, {resolved.get('from', 'default')}"
+
+
+def _ends(record) -> tuple[float, float] | None:
+    try:
+        return contest.peak_and_last(record)
+    except contest.Undecided:
+        return None
+
+
+def _framed(rows: list[dict]) -> pd.DataFrame:
+    """Missing numbers as NaN, so that columns stay numeric."""
+    frame = pd.DataFrame(rows)
+    numbers = {"published", "ours", "low", "high", "sd", "max rate", "rate at lowest loss", "published max rate", "seconds", "energy (Wh)"}
+    for column in frame:
+        values = [value for value in frame[column] if value is not None]
+        if column in numbers or (values and all(isinstance(value, float) for value in values)):
+            frame[column] = frame[column].astype(float)
+    return frame

@@ -1,0 +1,129 @@
+"""The first cell of every study: parameters checked before any work, the preset filled in, the report opened."""
+
+import ast
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from helpers.core.devices import describe, pick_device
+from helpers.core.errors import UserError, nearest, pick, unknown
+from helpers.core.files import results_dir
+from helpers.study.config import Section
+from helpers.study.contest_settings import READINGS, ContestSettings
+from helpers.study.manifest import code_version, versions
+from helpers.study.report import Report
+
+PRESETS = ("demo", "cpu", "gpu", "paper")
+CONTROLS = ("preset", "reading", "device", "time_budget", "train")
+STUDIES: dict[str, tuple[type[Section], tuple[str, ...]]] = {"backbone_contest": (ContestSettings, READINGS)}
+
+
+@dataclass(frozen=True)
+class Study:
+    """An opened study: its settings (`s`), its report, and how it is to be run."""
+
+    name: str
+    preset: str
+    reading: str
+    device: str
+    time_budget: float | None
+    train: bool
+    settings: Section
+    report: Report
+
+    @property
+    def variant(self) -> str:
+        return self.preset if self.reading == "as_written" else f"{self.preset}-{self.reading}"
+
+    @property
+    def scope(self) -> str:
+        return self.settings.scope
+
+    def card(self) -> pd.DataFrame:
+        """The run card: what code, machine and settings this notebook was executed with."""
+        code, device = code_version(), describe(pick_device(self.device))
+        state = "with changes" if code["changed"] else "as committed"
+        rows = {
+            "study": f"{self.name}, preset {self.preset}, reading {self.reading}, scope {self.scope}",
+            "code": f"commit {(code['commit'] or 'none')[:12]}, helpers {state} (source {code['source']})",
+            "drawn on": f"{device['name']}" + (f", {device['threads']} threads" if "threads" in device else ""),
+            "packages": ", ".join(f"{k} {v}" for k, v in versions().items()),
+        }
+        values = self.settings.model_dump()
+        rows |= {key: str(value) for key, value in values.items() if key not in ("encoders", "heads", "headline", "scope") and value is not None}
+        return pd.DataFrame({"value": rows})
+
+
+def open_study(name: str, namespace: dict) -> Study:
+    """Check every parameter in the notebook's namespace (its globals()), merge it over the preset, open the report."""
+    settings_class, readings = pick("study", name, STUDIES)
+    known = [*CONTROLS, *(f for f in settings_class.model_fields if f != "scope")]
+    for injected in _injected(namespace):
+        if injected not in known:
+            raise UserError(f"Unknown parameter {injected!r} of {name}. Nearest: {', '.join(nearest(injected, known))}. All: {', '.join(known)}.")
+    preset, reading = namespace.get("preset", "demo"), namespace.get("reading", "as_written")
+    if preset not in PRESETS:
+        raise unknown("preset", preset, PRESETS)
+    if reading not in readings:
+        raise unknown("reading", reading, readings)
+    values = preset_values(name, preset, reading)
+    values |= {key: namespace[key] for key in known if key not in CONTROLS and namespace.get(key) is not None}
+    settings = settings_class(**values)
+    variant = preset if reading == "as_written" else f"{preset}-{reading}"
+    pick_device(namespace.get("device", "auto"))
+    return Study(
+        name,
+        preset,
+        reading,
+        namespace.get("device", "auto"),
+        seconds_of(namespace.get("time_budget")),
+        _flag("train", namespace.get("train", True)),
+        settings,
+        Report(results_dir() / name / variant),
+    )
+
+
+def preset_values(name: str, preset: str, reading: str) -> dict:
+    """The preset's table, with the table of its reading laid over it."""
+    with open(Path(__file__).parent / "presets" / f"{name}.toml", "rb") as file:
+        table = tomllib.load(file)[preset]
+    readings = table.pop("readings", {})
+    return table | readings.get(reading, {})
+
+
+def seconds_of(budget: object) -> float | None:
+    """A time budget in seconds from 90, "90", "90s", "15m" or "2h"."""
+    if budget is None:
+        return None
+    text = str(budget).strip().lower()
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], None)
+    try:
+        seconds = float(text[:-1]) * unit if unit else float(text)
+    except ValueError:
+        seconds = -1.0
+    if seconds <= 0:
+        raise UserError(f"time_budget = {budget!r} is no time. Write seconds, or '15m', or '2h'.")
+    return seconds
+
+
+def _flag(name: str, value: object) -> bool:
+    """Papermill's -p gives text where a flag was meant."""
+    flags = {"true": True, "false": False, "1": True, "0": False}
+    if str(value).lower() not in flags:
+        raise UserError(f"{name} = {value!r} is neither true nor false.")
+    return flags[str(value).lower()]
+
+
+def _injected(namespace: dict) -> list[str]:
+    """Names assigned in the cell that papermill injected, and in the parameters cell: both must be known."""
+    names = []
+    for source in namespace.get("In", []):
+        if source.lstrip().startswith("# Parameters"):
+            try:
+                tree = ast.parse(source)
+            except SyntaxError:
+                continue
+            names += [t.id for node in tree.body if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)]
+    return list(dict.fromkeys(names))

@@ -1,0 +1,254 @@
+"""One run from its config to its record: data, views, encoder, method, training, evaluation, in this order."""
+
+import functools
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import torch
+
+from helpers.core.devices import pick_device
+from helpers.core.errors import UserError
+from helpers.core.files import cache_dir, lock
+from helpers.core.seeds import derive
+from helpers.data import Batches, Dataset, Split, load, subset
+from helpers.evaluation import evaluate, extract, knn
+from helpers.insight import cka_features, sample, silhouette, tsne
+from helpers.methods import METHODS, Method
+from helpers.methods import method_options as options_of
+from helpers.models import build_encoder, export, macs, parameters
+from helpers.study import records
+from helpers.study.config import Data, RangeTest, RunConfig
+from helpers.study.energy import EnergyMeter
+from helpers.study.manifest import code_version, host, versions
+from helpers.training import TrainSettings, range_test, train
+from helpers.training.checkpoints import remove
+from helpers.training.progress import EpochReport, line
+from helpers.views import make_views
+
+PROBE = (200, 0.1)  # k and temperature of the kNN that follows the training
+CKA_IMAGES = 500  # test images whose features are kept, the same for every run, to compare encoders
+
+
+@dataclass
+class Material:
+    """The images a run works on: the same for all runs of the same data section."""
+
+    dataset: Dataset
+    train: Split
+    test: Split
+    train_indices: np.ndarray
+    labelled: np.ndarray  # train images whose labels may be seen
+    test_indices: np.ndarray
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(key: str) -> Material:
+    data = Data.model_validate_json(key)
+    dataset = load(data.dataset, image_size=data.image_size, options=data.options or None)
+    train_split, test_split = dataset.split(data.train_split), dataset.split(data.test_split)
+    available = len(train_split.images)
+    if data.train_images is not None and data.train_images > available:
+        raise UserError(f"data.train_images = {data.train_images}, but {data.dataset} has {available} images in {data.train_split!r}.")
+    chosen = subset(_ids(train_split), count=data.train_images) if data.train_images else np.arange(available)
+    labelled = chosen
+    if data.label_fraction < 1:
+        labelled = chosen[subset(train_split.labels[chosen], fraction=data.label_fraction)]
+    tested = subset(_ids(test_split), count=data.test_images) if data.test_images else np.arange(len(test_split.images))
+    return Material(dataset, train_split, test_split, chosen, labelled, tested)
+
+
+def _ids(split: Split):
+    return split.labels if split.labels is not None else len(split.images)
+
+
+def material(data: Data) -> Material:
+    return _loaded(data.model_dump_json())
+
+
+def build(config: RunConfig, device: torch.device, seed: int | None = None) -> tuple[Method, Batches]:
+    """The method with its initial weights and the batches it is to be trained on; both a function of the seed."""
+    seed = config.seed if seed is None else seed
+    images = material(config.data)
+    size = images.train.images.shape[-1]
+    torch.manual_seed(derive(seed, "weights"))
+    encoder = build_encoder(config.encoder.name, size, stem=config.encoder.stem, weights=config.encoder.weights, **config.encoder.options)
+    options = dict(config.method.options)
+    if "classes" in options_of(config.method.name):
+        options.setdefault("classes", len(images.dataset.classes))
+    views = make_views(config.views.recipe, size, **config.views.options)
+    method = METHODS[config.method.name](encoder, views, **options)
+    indices = images.labelled if method.needs_labels else images.train_indices
+    batches = Batches(images.train, config.training.batch_size, device, seed=seed, indices=indices)
+    return method.to(device), batches
+
+
+def settings_of(config: RunConfig, rate: float) -> TrainSettings:
+    same = ("epochs", "optimizer", "weight_decay", "momentum", "schedule", "warmup_epochs", "accumulate", "precision", "compile")
+    return TrainSettings(rate=rate, seed=config.seed, **{name: getattr(config.training, name) for name in same})
+
+
+def checkpoint_folder(config: RunConfig):
+    return cache_dir() / "checkpoints" / config.id
+
+
+def encoder_file(run_id: str):
+    """The trained encoder of a run, as safetensors that timm or torchvision load; not committed."""
+    return cache_dir() / "encoders" / f"{run_id}.safetensors"
+
+
+def find_rate(config: RunConfig, device: torch.device) -> tuple[float, dict]:
+    """The maximum rate a config asks for, and how it was found. A range test is run once and shared through its record."""
+    asked = config.training.rate
+    if not isinstance(asked, RangeTest):
+        return asked, {"rate": asked, "from": "given"}
+    with lock(cache_dir() / "locks" / config.range_test_id):
+        record = records.find(config.range_test_id) or _run_range_test(config, asked, device)
+    found = record.evaluations["range_test"]["rate_at_minimum"]
+    rate = asked.default if found is None else found * asked.factor
+    how = "range test" if found is not None else f"default: {record.evaluations['range_test']['reason']}"
+    return rate, {"rate": rate, "from": how, "range_test": record.id, "rate_at_minimum": found, "factor": asked.factor}
+
+
+def _run_range_test(config: RunConfig, asked: RangeTest, device: torch.device) -> records.Record:
+    started, meter = time.time(), EnergyMeter(device)
+    line(f"{config.range_test_id}  range test of {config.encoder.name} with {config.training.optimizer}")
+    steps = {name: getattr(asked, name) for name in ("seeds", "low", "high", "coarse_steps", "fine_steps")}
+    coarse, fine = range_test(lambda seed: build(config, device, seed), settings_of(config, asked.low), device, **steps)
+    last = fine or coarse
+    arrays = {}
+    for name, sweep in (("coarse", coarse), ("fine", fine)):
+        if sweep is not None:
+            arrays |= {f"{name}.rates": sweep.rates, f"{name}.losses": sweep.smoothed, f"{name}.raw": sweep.raw.astype(np.float32)}
+    result = {"rate_at_minimum": last.rate_at_minimum, "minimum": "none" if last.rate_at_minimum is None else "found", "reason": last.reason}
+    return records.save(
+        config.range_test_id,
+        config=config.range_test_config(),
+        manifest=_manifest(config, started, meter, device) | {"kind": "range_test"},
+        metrics=[],
+        evaluations={"range_test": result},
+        arrays=arrays,
+    )
+
+
+def run(config: RunConfig, device: torch.device | str = "auto", stop=lambda: None) -> records.Record:
+    """Train and evaluate one config, or read its record where there is one. Two processes asking for the same run train it once."""
+    device = pick_device(device) if isinstance(device, str) else device
+    with lock(cache_dir() / "locks" / config.id, wait=False) as mine:
+        if mine:
+            return records.find(config.id) or _train_and_evaluate(config, device, stop)
+    line(f"{config.id} is being trained by another process; waiting for its record.")
+    with lock(cache_dir() / "locks" / config.id):
+        return records.find(config.id) or _train_and_evaluate(config, device, stop)
+
+
+def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> records.Record:
+    started, meter = time.time(), EnergyMeter(device)
+    rate, resolved = find_rate(config, device)
+    images = material(config.data)
+    method, batches = build(config, device)
+    evaluations, arrays = {}, {}
+    if config.evaluation.untrained:
+        untrained = _evaluate(config, method, images, device)
+        evaluations |= {f"{name}_untrained": value for name, value in untrained.evaluations.items()}
+    folder = checkpoint_folder(config)
+    parts = {"folder": folder, "probe": _probe(config, images, device), "report": EpochReport(config.id), "stop": stop}
+    metrics = train(method, batches, settings_of(config, rate), device, **parts)
+    result = _evaluate(config, method, images, device)
+    evaluations |= result.evaluations
+    arrays |= result.arrays
+    arrays["cka.features"] = cka_features(result.test.x, m=CKA_IMAGES)
+    if config.evaluation.maps:
+        arrays |= _maps(result.test, config.evaluation.maps)
+    size = images.train.images.shape[-1]
+    described = {
+        "resolved": resolved,
+        "parameters": parameters(method.encoder),
+        "macs": macs(method.encoder),
+        "training_flops": 3 * 2 * macs(method.encoder) * len(batches) * batches.batch_size * config.training.epochs * _views_of(method),
+        "encoder": config.encoder.name,
+        "stem": method.encoder.stem,
+        "feature_width": method.encoder.width,
+        "image_size": size,
+        "classes": list(images.dataset.classes),
+        "train_images": len(images.train_indices),
+        "test_images": len(images.test_indices),
+    }
+    record = records.save(
+        config.id,
+        config=config.model_dump(mode="json"),
+        manifest=_manifest(config, started, meter, device) | described,
+        metrics=metrics,
+        evaluations=evaluations,
+        arrays=arrays,
+    )
+    export(method.encoder, encoder_file(config.id))
+    remove(folder)
+    return record
+
+
+def _views_of(method: Method) -> int:
+    return method.views.settings.count
+
+
+def _evaluate(config: RunConfig, method: Method, images: Material, device: torch.device):
+    return evaluate(
+        method.encoder,
+        method.views,
+        images.train,
+        images.test,
+        len(images.dataset.classes),
+        device=device,
+        train_indices=images.labelled,
+        test_indices=images.test_indices,
+        precision=config.training.precision,
+    )
+
+
+def _probe(config: RunConfig, images: Material, device: torch.device):
+    """kNN on test after some epochs, to follow the training; nothing is ever chosen by it."""
+    every = config.evaluation.probe_every
+    if not every or images.train.labels is None or images.test.labels is None:
+        return None
+    bank = config.evaluation.probe_bank
+    known = images.labelled if bank is None or bank >= len(images.labelled) else images.labelled[:: len(images.labelled) // bank][:bank]
+    if len(known) < PROBE[0]:
+        return None  # a kNN of fewer neighbours would be another measure under the same name
+
+    def probe(method: Method, epoch: int) -> dict:
+        if epoch % every and epoch != config.training.epochs:
+            return {"knn": float("nan")}
+        read = functools.partial(extract, method.encoder, method.views, device=device, precision=config.training.precision)
+        train, test = read(images.train, indices=known), read(images.test, indices=images.test_indices)
+        guess = knn.predict(train.x, train.y, test.x, *PROBE)
+        return {"knn": (guess == test.y).float().mean().item() * 100}
+
+    return probe
+
+
+def _maps(test, count: int) -> dict:
+    """Coordinates and silhouettes of some test images, the same for every run, for the figures."""
+    rows = sample(len(test.x), count)
+    x, y = test.x[rows], test.y[rows]
+    return {
+        "tsne": tsne(x, n=count, seed=0),
+        "tsne.labels": y.cpu().numpy().astype(np.uint8),
+        "silhouette": silhouette(x, y).astype(np.float16),
+    }
+
+
+def _manifest(config: RunConfig, started: float, meter: EnergyMeter, device: torch.device) -> dict:
+    images = material(config.data)
+    return {
+        "code": code_version(),
+        "versions": versions(),
+        "host": host(),
+        "device": host(device),
+        "dataset": {"name": images.dataset.name, "hash": images.dataset.hash, "source": images.dataset.source},
+        "seed": config.seed,
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - started, 2),
+        "energy": meter.used(),
+    }

@@ -1,0 +1,258 @@
+"""The loop. One for every method: it knows optimizers, schedules and checkpoints, and nothing of what is learned."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from helpers.core.devices import autocast
+from helpers.core.errors import TrainingStopped, UserError
+from helpers.core.seeds import derive, generator
+from helpers.methods import Method, StepBatch
+from helpers.training import checkpoints
+from helpers.training.optimizers import build_optimizer, set_rate
+from helpers.training.schedules import schedule_point
+from helpers.training.stopping import Stopped
+
+CHECK_EVERY = 50  # steps between two looks at the losses; each look waits for the device
+EXPLODED = 1e4  # a loss this many times its first value will not come back
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    epochs: int
+    optimizer: str = "adamw"
+    rate: float = 1e-3
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    schedule: str = "one_cycle"
+    warmup_epochs: float = 0.0
+    accumulate: int = 1  # batches gathered into one step; their negatives are shared
+    precision: str = "auto"
+    compile: bool = False
+    seed: int = 0
+    checkpoint_seconds: float = 60.0
+
+
+@dataclass
+class Training:
+    """One run on its way: the parts, the position, and what has been measured so far."""
+
+    method: Method
+    batches: object
+    settings: TrainSettings
+    device: torch.device
+    folder: Path | None = None  # of the checkpoints; None keeps none
+    probe: Callable[[Method, int], dict] | None = None  # called after each epoch; what it returns goes into the metrics
+    report: Callable[[dict, int], None] = lambda row, epochs: None
+    stop: Callable[[], str | None] = lambda: None
+    metrics: list[dict] = field(default_factory=list)
+    epoch: int = 0
+    step: int = 0  # of the whole run
+    resumed_at: int = 0
+
+    def __post_init__(self):
+        s = self.settings
+        self.steps_per_epoch = len(self.batches) // s.accumulate
+        if self.steps_per_epoch < 1:
+            raise UserError(f"accumulate = {s.accumulate} needs that many batches an epoch, but there are {len(self.batches)}. Lower it or the batch size.")
+        self.total = self.steps_per_epoch * s.epochs
+        self.method.to(self.device, memory_format=torch.channels_last)
+        groups = self.method.parameter_groups()
+        self.optimizer = build_optimizer(s.optimizer, groups, rate=s.rate, weight_decay=s.weight_decay, momentum=s.momentum)
+        self.encode_outputs = torch.compile(self.method.embed) if s.compile else self.method.embed
+        self.losses: list[torch.Tensor] = []  # of this epoch, on the device until somebody has to look
+        self.logs: list[dict] = []
+        self.first_loss: float | None = None
+        self.seconds = 0.0  # of training in this epoch
+        self.saved_at = time.perf_counter()
+        self.saved_step = 0
+
+    # -- one step ---------------------------------------------------------------------------------------------------
+
+    def _inputs(self, batch, part: int):
+        """The views of a batch and what the method makes of them; random numbers are a function of (seed, step, part)."""
+        draw = generator(self.device, self.settings.seed, "views", self.step, part)
+        step_batch = StepBatch(batch.indices, batch.labels if self.method.needs_labels else None, self.step / self.total, draw)
+        with torch.no_grad():
+            return self.method.prepare(self.method.views(batch.images, draw), step_batch), step_batch
+
+    def _embed(self, inputs, part: int):
+        torch.manual_seed(derive(self.settings.seed, "dropout", self.step, part))
+        with autocast(self.device, self.settings.precision):
+            return self.encode_outputs(inputs)
+
+    def _backward(self, group: list) -> tuple[torch.Tensor, dict]:
+        prepared = [self._inputs(batch, part) for part, batch in enumerate(group)]
+        if len(prepared) == 1:
+            inputs, step_batch = prepared[0]
+            loss, logs = self.method.criterion(self._embed(inputs, 0), step_batch)
+            loss.backward()
+            return loss.detach(), logs
+        # Several batches as one: first all outputs without a graph, then the loss over all of them, then each part again
+        # with the gradient that the whole loss sends to its outputs. Memory of one part, negatives of the whole.
+        with torch.no_grad():
+            parts = [self._embed(inputs, part) for part, (inputs, _) in enumerate(prepared)]
+        whole = {key: torch.cat([outputs[key] for outputs in parts]) for key in parts[0]}
+        leaves = {key: value.requires_grad_() for key, value in whole.items() if value.is_floating_point()}
+        loss, logs = self.method.criterion(whole, _joined([b for _, b in prepared]))
+        loss.backward()
+        offset = 0
+        for part, (inputs, step_batch) in enumerate(prepared):
+            count = len(step_batch.indices)
+            outputs = self._embed(inputs, part)
+            pairs = [(outputs[k], leaf.grad[offset : offset + count]) for k, leaf in leaves.items() if outputs[k].requires_grad]
+            torch.autograd.backward([o for o, _ in pairs], [g.to(o.dtype) for o, g in pairs])
+            offset += count
+        return loss.detach(), logs
+
+    def _point(self, step: int):
+        return schedule_point(self.settings.schedule, step, self.total, round(self.settings.warmup_epochs * self.steps_per_epoch))
+
+    def _step(self, group: list) -> None:
+        point = self._point(self.step)
+        set_rate(self.optimizer, self.settings.rate * point.factor, point.momentum)
+        self.take(group)
+
+    def take(self, group: list) -> None:
+        """One optimizer step on a group of batches, at the rate that the optimizer has."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, logs = self._backward(group)
+        self.optimizer.step()
+        self.step += 1
+        self.method.after_step(self.step / self.total)
+        self.losses.append(loss)
+        self.logs.append(logs)
+
+    # -- epochs -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> list[dict]:
+        """Train to the end (from the newest checkpoint where there is one) and return the metrics, a row an epoch."""
+        self.resume()
+        try:
+            while self.epoch < self.settings.epochs:
+                self._epoch()
+        except torch.OutOfMemoryError as error:
+            raise TrainingStopped(
+                f"The {self.device} is out of memory at batch size {self.batches.batch_size}. Lower training.batch_size, "
+                f"or keep it and raise training.accumulate (now {self.settings.accumulate}). Last checkpoint: {self._last_good()}."
+            ) from error
+        return self.metrics
+
+    def _epoch(self) -> None:
+        self.method.train()
+        started = time.perf_counter()
+        done = self.step - self.epoch * self.steps_per_epoch
+        group = []
+        for batch in self.batches.epoch(self.epoch, start=done * self.settings.accumulate):
+            group.append(batch)
+            if len(group) < self.settings.accumulate:
+                continue
+            self._step(group)
+            group = []
+            done += 1
+            now = time.perf_counter()
+            if len(self.losses) % CHECK_EVERY == 0:
+                self._check()
+            if done < self.steps_per_epoch and self._due():
+                self.seconds, started = self.seconds + now - started, now
+                self.save()
+            if done < self.steps_per_epoch and (reason := self.stop()):
+                self.seconds += time.perf_counter() - started
+                self._halt(reason)
+            if done == self.steps_per_epoch:
+                break
+        losses = self._check()
+        row = {"epoch": self.epoch + 1, "step": self.step, "loss": losses.mean().item(), "rate": self.optimizer.param_groups[0]["lr"]}
+        row |= {key: torch.stack([log[key] for log in self.logs]).mean().item() for key in self.logs[0]}
+        row["seconds"] = round(self.seconds + time.perf_counter() - started, 3)
+        if self.probe is not None:
+            row |= self.probe(self.method, self.epoch + 1)
+        self.metrics.append(row)
+        self.report(row, self.settings.epochs)
+        self.epoch, self.losses, self.logs, self.seconds = self.epoch + 1, [], [], 0.0
+        if self.epoch < self.settings.epochs and (reason := self.stop()):
+            self._halt(reason)
+        if self.folder is not None and (self._due() or self.epoch == self.settings.epochs):
+            self.save()
+
+    def _due(self) -> bool:
+        return self.folder is not None and time.perf_counter() - self.saved_at >= self.settings.checkpoint_seconds
+
+    def _check(self) -> torch.Tensor:
+        """This epoch's losses on the host; an error naming the step where one is no longer a number or has exploded."""
+        losses = torch.stack(self.losses).double().cpu()
+        if self.first_loss is None:
+            self.first_loss = losses[0].item()
+        bad = ~losses.isfinite() | (losses.abs() > EXPLODED * max(abs(self.first_loss), 1.0))
+        if bad.any():
+            at = int(bad.nonzero()[0])
+            step = self.step - len(losses) + at
+            rate = self.settings.rate * self._point(step).factor
+            raise TrainingStopped(
+                f"The loss became {losses[at].item():.4g} at step {step + 1} of {self.total} (epoch {self.epoch + 1}), at rate {rate:.3g}. "
+                f"Lower the rate (maximum now {self.settings.rate:.3g}), or warm up longer. Last good checkpoint: {self._last_good()}."
+            )
+        return losses
+
+    # -- surviving ----------------------------------------------------------------------------------------------------
+
+    def _halt(self, reason: str) -> None:
+        if self.folder is not None:
+            self.save()
+        raise Stopped(f"Stopped after step {self.step} of {self.total} because {reason}; " + ("run again to go on from there." if self.folder else "nothing was saved."))
+
+    def _last_good(self) -> str:
+        return f"after step {self.saved_step}" if self.saved_step else "none yet"
+
+    def save(self) -> None:
+        """Everything at this position; a state whose losses are no longer finite is never saved."""
+        if self.losses:
+            self._check()
+        state = {
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "position": {"epoch": self.epoch, "step": self.step, "total": self.total, "seconds": self.seconds, "first_loss": self.first_loss},
+            "metrics": self.metrics,
+            "losses": torch.stack(self.losses).cpu() if self.losses else None,
+            "logs": [{key: value.cpu() for key, value in log.items()} for log in self.logs],
+            "generators": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else []},
+        }
+        checkpoints.save(self.folder, self.step, state)
+        self.saved_at, self.saved_step = time.perf_counter(), self.step
+
+    def resume(self) -> bool:
+        """Go back to the newest good checkpoint; False where there is none."""
+        state = checkpoints.load_newest(self.folder, self.device) if self.folder is not None else None
+        if state is None:
+            return False
+        position = state["position"]
+        if position["total"] != self.total:
+            raise UserError(f"The checkpoint is of a run of {position['total']} steps, this one has {self.total}: another configuration. Remove its folder.")
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.step, self.seconds = position["epoch"], position["step"], position["seconds"]
+        self.first_loss = position["first_loss"]
+        self.metrics = state["metrics"]
+        self.losses = list(state["losses"].to(self.device)) if state["losses"] is not None else []
+        self.logs = [{key: value.to(self.device) for key, value in log.items()} for log in state["logs"]]
+        torch.set_rng_state(state["generators"]["cpu"].cpu())
+        if state["generators"]["cuda"]:
+            torch.cuda.set_rng_state_all([s.cpu() for s in state["generators"]["cuda"]])
+        self.resumed_at = self.saved_step = self.step
+        return True
+
+
+def _joined(batches: list[StepBatch]) -> StepBatch:
+    labels = None if batches[0].labels is None else torch.cat([b.labels for b in batches])
+    return StepBatch(torch.cat([b.indices for b in batches]), labels, batches[0].progress, batches[0].generator)
+
+
+def train(method: Method, batches, settings: TrainSettings, device: torch.device, **keywords) -> list[dict]:
+    """Train a method on batches; keywords are Training's: folder, probe, report, stop."""
+    if not math.isfinite(settings.rate) or settings.rate <= 0:
+        raise UserError(f"The rate must be a positive number, not {settings.rate}.")
+    return Training(method, batches, settings, device, **keywords).run()

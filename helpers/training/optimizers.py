@@ -1,0 +1,55 @@
+"""Optimizers by name: torch's own where it has one, timm's for LAMB and LARS."""
+
+import torch
+from timm.optim import Lamb, Lars
+
+from helpers.core.errors import pick
+
+
+def _sgd(groups, rate, momentum, fused):
+    return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=fused)
+
+
+def _adam(groups, rate, momentum, fused):
+    return torch.optim.Adam(groups, lr=rate, betas=(momentum, 0.999), fused=fused)
+
+
+def _adamw(groups, rate, momentum, fused):
+    return torch.optim.AdamW(groups, lr=rate, betas=(momentum, 0.999), fused=fused)
+
+
+def _radam(groups, rate, momentum, fused):
+    return torch.optim.RAdam(groups, lr=rate, betas=(momentum, 0.999), foreach=True)
+
+
+def _lamb(groups, rate, momentum, fused):
+    return Lamb(groups, lr=rate, betas=(momentum, 0.999))
+
+
+def _lars(groups, rate, momentum, fused):
+    return Lars(groups, lr=rate, momentum=momentum)
+
+
+OPTIMIZERS = {"sgd": _sgd, "adam": _adam, "adamw": _adamw, "radam": _radam, "lamb": _lamb, "lars": _lars}
+
+
+def build_optimizer(name: str, groups: list[dict], *, rate: float, weight_decay: float = 0.0, momentum: float = 0.9) -> torch.optim.Optimizer:
+    """The optimizer over a method's parameter groups; groups marked decay=False (biases, norms) get no weight decay.
+
+    `momentum` is the first beta of the Adam family. LARS adapts only the groups that decay, so biases and norms
+    take plain momentum steps, as its paper has it.
+    """
+    groups = [{"params": g["params"], "weight_decay": weight_decay if g.get("decay", True) else 0.0} for g in groups if g["params"]]
+    fused = all(p.device.type in ("cpu", "cuda") for g in groups for p in g["params"])
+    return pick("optimizer", name, OPTIMIZERS)(groups, rate, momentum, fused)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float, momentum: float | None = None) -> None:
+    """Set this step's rate and, where the schedule cycles it, the momentum (first beta)."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+        if momentum is not None:
+            if "betas" in group:
+                group["betas"] = (momentum, group["betas"][1])
+            elif "momentum" in group:
+                group["momentum"] = momentum

@@ -1,0 +1,121 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
+
+from helpers.core.errors import UserError
+from helpers.evaluation import Features, linear, probe
+
+
+def features(count, seed, classes=10, width=48, noise=2.0):
+    """Overlapping classes in features that are correlated, badly scaled and far from zero, as an encoder's are."""
+    fixed, draw = torch.Generator().manual_seed(7), torch.Generator().manual_seed(seed)
+    centres, mix = torch.randn(classes, width, generator=fixed), torch.randn(width, width, generator=fixed)
+    scale = torch.logspace(-2, 2, width)
+    labels = torch.randint(classes, (count,), generator=draw)
+    x = (centres[labels] + noise * torch.randn(count, width, generator=draw)) @ mix
+    return Features((x * scale + 5 * scale), labels)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Threads that wait for each other on a busy machine cost more than these small matrices."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def sets():
+    return features(2000, 1), features(2000, 2)
+
+
+def test_reaches_the_optimum_of_scikit_learn_at_every_weight_decay(sets):
+    train, test = sets
+    x, test_x = linear.standardise(train.x, test.x)
+    regression = linear.Regression(x, train.y, 10)
+    share = torch.ones(len(x))
+    decays = (1e-1, 1e-3)
+    joint = regression.fit(decays, share, linear.SEARCH_STEPS)
+    for i, decay in enumerate(decays):
+        reference = LogisticRegression(C=1 / (decay * len(x)), max_iter=1000, tol=1e-5).fit(x.numpy(), train.y.numpy())
+        theirs = objective(torch.tensor(reference.coef_.T), torch.tensor(reference.intercept_), x, train.y, decay)
+        alone = regression.fit((decay,), share, linear.FINAL_STEPS)
+        for fitted, tolerance in ((tuple(part[i : i + 1] for part in joint), 1e-2), (alone, 1e-3)):
+            scores = regression.scores(test_x, (decay,), fitted)[0]
+            accuracy = (scores.argmax(1) == test.y).float().mean().item()
+            assert abs(accuracy - reference.score(test_x.numpy(), test.y.numpy())) < 0.005
+            ours = objective(regression.weights((decay,), fitted[0])[0], fitted[1][0, :, 0], x, train.y, decay)
+            assert theirs * (1 - 1e-5) < ours < theirs * (1 + tolerance)
+
+
+def objective(weights, bias, x, y, decay):
+    return float(F.cross_entropy(x @ weights.float() + bias.float(), y) + decay / 2 * weights.square().sum())
+
+
+def test_a_held_out_image_teaches_nothing(sets):
+    train, _ = sets
+    x, _ = linear.standardise(train.x, train.x)
+    share = torch.ones(len(x))
+    share[::10] = 0
+    lied = train.y.clone()
+    lied[::10] = (lied[::10] + 1) % 10
+    honest, fooled = (linear.Regression(x, y, 10).fit((1e-3,), share, 20) for y in (train.y, lied))
+    assert torch.equal(honest[0], fooled[0])
+
+
+def test_held_out_slice_is_a_stratified_tenth_and_seeded():
+    labels = torch.cat([torch.zeros(500), torch.ones(300), torch.full((200,), 2)]).long()
+    held = linear.held_out(labels, 0)
+    assert len(held.unique()) == len(held) == 100
+    assert labels[held].bincount().tolist() == [50, 30, 20]
+    assert torch.equal(held, linear.held_out(labels, 0))
+    assert not torch.equal(held, linear.held_out(labels, 1))
+    assert len(linear.held_out(torch.zeros(80_000, dtype=torch.int64), 0)) == linear.HELD_OUT
+
+
+def test_probe_reports_what_it_measured(sets):
+    train, test = sets
+    result = probe(train, test, 10)
+    assert 50 < result.top1 < result.top3 < result.top5 <= 100
+    assert result.top1 == pytest.approx(100 * (result.predictions == test.y).float().mean().item(), abs=1e-3)
+    assert result.predictions.dtype == torch.int64
+    assert set(result.validation) == set(linear.WEIGHT_DECAYS)
+    assert result.validation[result.weight_decay] == max(result.validation.values())
+    counts = test.y.bincount(minlength=10).numpy()
+    assert (result.per_class * counts).sum() / counts.sum() == pytest.approx(result.top1, abs=1e-3)
+    assert torch.equal(result.predictions, probe(train, test, 10).predictions)
+
+
+def test_the_choice_of_weight_decay_never_sees_the_test_set(sets):
+    train, test = sets
+    shuffled = Features(test.x.flip(0) * 3, test.y)
+    one, other = probe(train, test, 10), probe(train, shuffled, 10)
+    assert (one.weight_decay, one.validation) == (other.weight_decay, other.validation)
+    assert one.top1 > other.top1 + 20
+
+
+def test_strong_weight_decay_wins_where_features_are_many_and_labels_few():
+    draw = torch.Generator().manual_seed(0)
+    train, test = features(120, 3, classes=3, noise=3.0), features(500, 4, classes=3, noise=3.0)
+    noisy = [
+        Features(torch.cat([part.x, part.x.std() * torch.randn(len(part.x), 200, generator=draw)], 1), part.y) for part in (train, test)
+    ]
+    assert probe(*noisy, 3).weight_decay >= 1e-2
+
+
+def test_dead_and_constant_features_do_no_harm(sets):
+    train, test = sets
+    dead = [Features(torch.cat([part.x, torch.zeros(len(part.x), 3), torch.full((len(part.x), 1), 0.3)], 1), part.y) for part in sets]
+    assert probe(*dead, 10).top1 == pytest.approx(probe(train, test, 10).top1, abs=0.5)
+    collapsed = [Features(torch.full((len(part.x), 8), 0.7), part.y) for part in sets]
+    assert probe(*collapsed, 10).top1 == pytest.approx(10, abs=5)
+
+
+def test_impossible_inputs_are_named(sets):
+    train, test = sets
+    with pytest.raises(UserError, match="at least 10 .* 4"):
+        probe(Features(train.x[:4], train.y[:4]), test, 10)
+    with pytest.raises(UserError, match="up to 9, but there are 5"):
+        probe(train, test, 5)

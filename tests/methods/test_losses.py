@@ -1,0 +1,58 @@
+"""NT-Xent against its closed forms, a naive double loop and half precision."""
+
+import math
+
+import pytest
+import torch
+
+from helpers.methods.losses import nt_xent, uncertainty_weighted
+
+
+def naive(z1, z2, temperature):
+    z = [v / v.norm() for v in torch.cat((z1, z2)).double()]
+    count, total = len(z1), 0.0
+    for i in range(2 * count):
+        partner = (i + count) % (2 * count)
+        others = sum(math.exp(float(z[i] @ z[j]) / temperature) for j in range(2 * count) if j != i)
+        total -= math.log(math.exp(float(z[i] @ z[partner]) / temperature) / others)
+    return total / (2 * count)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("count", [2, 7])
+def test_nt_xent_equals_a_naive_double_loop(count, temperature):
+    torch.manual_seed(count)
+    z1, z2 = torch.randn(count, 5) * 3, torch.randn(count, 5)
+    assert nt_xent(z1, z2, temperature).item() == pytest.approx(naive(z1, z2, temperature), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_nt_xent_closed_forms(temperature):
+    count = 8
+    same = torch.ones(count, 4)
+    assert nt_xent(same, same, temperature).item() == pytest.approx(math.log(2 * count - 1), rel=1e-6)
+    perfect = torch.eye(count)
+    expected = math.log(1 + (2 * count - 2) * math.exp(-1 / temperature))
+    assert nt_xent(perfect, perfect, temperature).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_nt_xent_is_computed_in_float32_even_under_autocast():
+    torch.manual_seed(0)
+    z1, z2 = torch.randn(64, 32), torch.randn(64, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = nt_xent(z1, z2, 0.1)
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, nt_xent(z1, z2, 0.1))
+
+
+def test_nt_xent_does_not_depend_on_the_length_of_its_inputs():
+    torch.manual_seed(0)
+    z1, z2 = torch.randn(6, 3), torch.randn(6, 3)
+    assert nt_xent(z1 * 100, z2, 0.5).item() == pytest.approx(nt_xent(z1, z2 * 0.01, 0.5).item(), rel=1e-5)
+
+
+def test_uncertainty_weights_are_smallest_at_the_log_of_the_loss():
+    loss = torch.tensor(0.7)
+    s = {"a": torch.tensor(math.log(0.7), requires_grad=True)}
+    uncertainty_weighted({"a": loss}, s).backward()
+    assert s["a"].grad.abs() < 1e-6

@@ -1,0 +1,96 @@
+"""Every method: gradients reach what they must and nothing else, and its tasks can be switched."""
+
+import pytest
+import torch
+
+from helpers.core.errors import UserError
+from helpers.core.seeds import generator
+from helpers.methods import METHODS, StepBatch, check_options
+from helpers.models import build_encoder
+from helpers.views import make_views
+
+OPTIONS = {"simclr": {}, "supervised": {"classes": 10}, "sit": {}}
+
+
+def make(name, encoder="resnet_tiny", **options):
+    torch.manual_seed(0)
+    stem = {"vit_micro": "patch8"}.get(encoder, "auto")
+    views = make_views("supervised" if name == "supervised" else "contest", 32)
+    return METHODS[name](build_encoder(encoder, 32, stem=stem), views, **(OPTIONS[name] | options))
+
+
+def step(method, count=8):
+    draw = generator("cpu", 0)
+    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=draw)
+    labels = torch.arange(count) % 10 if method.needs_labels else None
+    return method.views(images, draw), StepBatch(torch.arange(count), labels, 0.5, draw)
+
+
+@pytest.mark.parametrize("encoder", ["resnet_tiny", "vit_micro"])
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_gradients_reach_every_parameter(name, encoder):
+    method = make(name, encoder)
+    for module in method.modules():  # timm starts each residual branch at zero, where no gradient enters it
+        if isinstance(module, torch.nn.BatchNorm2d) and not module.weight.any():
+            torch.nn.init.ones_(module.weight)
+    loss, logs = method.loss(*step(method))
+    loss.backward()
+    assert loss.ndim == 0 and loss.isfinite()
+    without = [n for n, p in method.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.abs().sum() > 0)]
+    # a bias in front of a batch norm is subtracted again: its gradient is zero but for rounding
+    assert not [n for n in without if not n.endswith("bias")], without
+    assert not any(value.requires_grad for value in logs.values())
+
+
+@pytest.mark.parametrize("tasks", [("contrast",), ("rotation",), ("inpainting",), ("contrast", "rotation"), ("rotation", "inpainting")])
+@pytest.mark.parametrize("encoder", ["resnet_tiny", "vit_micro"])
+def test_sit_tasks_switch_separately(tasks, encoder):
+    method = make("sit", encoder, tasks=tasks)
+    loss, logs = method.loss(*step(method))
+    loss.backward()
+    assert set(logs) == {f"loss_{task}" for task in tasks}
+    assert set(method.log_variances) == set(tasks)
+
+
+def test_sit_with_contrast_alone_sees_unaltered_views():
+    method = make("sit", tasks=("contrast",))
+    views, batch = step(method)
+    assert torch.equal(method.prepare(views, batch)["seen"], torch.cat(views))
+
+
+def test_sit_inpainting_corrupts_about_the_asked_share():
+    method = make("sit", tasks=("inpainting",), corrupted=0.3)
+    inputs = method.prepare(*step(method, count=64))
+    changed = (inputs["seen"] != inputs["pictures"]).float().mean().item()
+    assert 0.25 < changed < 0.35
+
+
+def test_sit_rotation_labels_are_the_turns_made():
+    method = make("sit", tasks=("rotation",))
+    views, batch = step(method)
+    inputs = method.prepare(views, batch)
+    for picture, turn, before in zip(inputs["seen"], inputs["turns"], torch.cat(views), strict=True):
+        assert torch.equal(picture, torch.rot90(before, int(turn), (1, 2)))
+
+
+def test_unknown_tasks_and_options_name_the_nearest():
+    with pytest.raises(UserError, match="rotation"):
+        make("sit", tasks=("rotatoin",))
+    with pytest.raises(UserError, match="temperature"):
+        check_options("simclr", {"temprature": 0.1})
+
+
+def test_supervised_without_labels_says_so():
+    method = make("supervised")
+    views, batch = step(method)
+    batch.labels = None
+    with pytest.raises(UserError, match="needs labels"):
+        method.loss(views, batch)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_norms_and_biases_do_not_decay(name):
+    decayed, free = make(name).parameter_groups()
+    assert decayed["decay"] and not free["decay"]
+    assert all(p.ndim > 1 for p in decayed["params"]) and all(p.ndim <= 1 for p in free["params"])
+    assert len(decayed["params"]) + len(free["params"]) == len(list(make(name).parameters()))

@@ -1,0 +1,65 @@
+"""RunConfig: frozen, strict, and its id is stable as the house grows."""
+
+import pytest
+
+from helpers.core.errors import UserError
+from helpers.study.config import RangeTest, RunConfig
+
+KNOWN = {
+    "data": {"dataset": "cifar10", "train_images": 1000},
+    "encoder": {"name": "resnet_tiny", "stem": "cifar"},
+    "method": {"name": "simclr", "options": {"temperature": 0.1}},
+    "training": {"epochs": 3, "optimizer": "radam", "rate": {"factor": 0.375}},
+    "seed": 2,
+}
+
+
+def test_the_id_of_a_known_config_never_changes():
+    """A field that is added with a default keeps every id; a default that changes must fail here, for old records would lie."""
+    assert RunConfig(**KNOWN).id == "cifar10-PINNED"
+    assert RunConfig(**KNOWN).range_test_id == "cifar10-range-PINNED"
+    defaults = RunConfig().model_dump(mode="json")
+    assert defaults == DEFAULTS
+
+
+def test_equal_configs_have_equal_ids_however_they_are_written():
+    spelled_out = RunConfig(**RunConfig(**KNOWN).model_dump(mode="json"))
+    assert spelled_out.id == RunConfig(**KNOWN).id
+    assert RunConfig(**KNOWN | {"seed": 3}).id != RunConfig(**KNOWN).id
+
+
+def test_a_range_test_is_shared_by_what_it_does_not_see():
+    config = RunConfig(**KNOWN)
+    for change in ({"seed": 5}, {"training": KNOWN["training"] | {"epochs": 9, "rate": {"factor": 0.1}}}):
+        assert RunConfig(**KNOWN | change).range_test_id == config.range_test_id
+    other = RunConfig(**KNOWN | {"training": KNOWN["training"] | {"optimizer": "adamw"}})
+    assert other.range_test_id != config.range_test_id
+    longer = RunConfig(**KNOWN | {"training": KNOWN["training"] | {"rate": RangeTest(coarse_steps=50)}})
+    assert longer.range_test_id != config.range_test_id
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"sede": 1}, "'sede'.*seed"),
+        ({"training": {"epoch": 3}}, "'epoch'.*epochs"),
+        ({"training": {"optimizer": "radamm"}}, "'radamm'.*'radam'"),
+        ({"training": {"epochs": 0}}, r"training.epochs = 0"),
+        ({"training": {"rate": -1.0}}, "training.rate"),
+        ({"training": {"precision": "fp8"}}, "fp8"),
+        ({"method": {"name": "simclrr"}}, "'simclrr'.*'simclr'"),
+        ({"method": {"options": {"temprature": 1}}}, "temperature"),
+        ({"views": {"recipe": "contst"}}, "'contst'.*'contest'"),
+        ({"views": {"options": {"hue": 7.0}}}, "hue"),
+        ({"data": {"train_images": 100}, "training": {"batch_size": 128}}, "batch_size = 128 is larger than data.train_images = 100"),
+        ({"views": {"options": {"count": 3}}}, "two views"),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_is_near(changes, says):
+    with pytest.raises(UserError, match=says):
+        RunConfig(**changes)
+
+
+def test_a_config_is_frozen():
+    with pytest.raises(Exception, match="frozen"):
+        RunConfig().seed = 1

@@ -21,6 +21,7 @@ from helpers.data.dataset import Split
 
 BLOCK_BYTES = 128 * 2**10  # read in one go: neighbours on disk stay together
 GROUP_BYTES = 64 * 2**20  # blocks shuffled into each other: what streaming keeps in memory
+RELEASE_BYTES = 8 * 2**20  # read between two releases of the map's pages: they bring their neighbours with them
 PREFETCH = 2
 
 
@@ -50,11 +51,11 @@ class Batches:
     ):
         self.split, self.batch_size, self.device, self.seed, self.drop_last = split, batch_size, torch.device(device), seed, drop_last
         self.positions = np.arange(len(split)) if indices is None else np.asarray(indices, dtype=np.int64)
+        self.resident = resident
         self._check()
         self.image_bytes = int(np.prod(split.images.shape[1:]))
         if resident == "auto":
-            resident = self._bytes() <= (free_memory(self.device) // 4 if budget is None else budget)
-        self.resident = bool(resident)
+            self.resident = len(self.positions) * self.image_bytes <= (free_memory(self.device) // 4 if budget is None else budget)
         self.labels = None if split.labels is None else torch.from_numpy(np.array(split.labels)).to(self.device)
         self.images = as_tensor(split.images)
         # Where each position's image lies in self.images: on the CPU the map itself is resident, on a GPU the chosen images are.
@@ -92,6 +93,8 @@ class Batches:
 
     def _check(self) -> None:
         count = len(self.positions)
+        if self.resident not in ("auto", True, False):
+            raise UserError(f"resident is {self.resident!r}: give True, False or 'auto'.")
         if self.batch_size < 1:
             raise UserError(f"The batch size is {self.batch_size}: give at least 1.")
         if count == 0:
@@ -103,18 +106,17 @@ class Batches:
         if self.drop_last and self.batch_size > count:
             raise UserError(f"The batch size {self.batch_size} is larger than the {count} images there are. Lower it to {count} or less.")
 
-    def _bytes(self) -> int:
-        return len(self.positions) * self.image_bytes
-
     def _upload(self) -> torch.Tensor:
         """The chosen images on the device, sent in slices so that the host never holds a second copy."""
         target = torch.empty(len(self.positions), *self.split.images.shape[1:], dtype=torch.uint8, device=self.device)
         for rows, place in zip(self.rows.split(_slice(self.image_bytes)), target.split(_slice(self.image_bytes)), strict=True):
-            place.copy_(self.images[rows])
+            place.copy_(self.images.index_select(0, rows))
             release(self.split.images)
         return target
 
     def _batches(self, chosen: torch.Tensor) -> Iterator[Batch]:
+        if len(chosen) == 0:
+            return
         positions = torch.from_numpy(self.positions)[chosen].to(self.device)
         rows = self.rows[chosen]
         images = self._gathered(rows.to(self.device)) if self.resident else self._streamed(rows)
@@ -123,7 +125,7 @@ class Batches:
 
     def _gathered(self, rows: torch.Tensor) -> Iterator[torch.Tensor]:
         for some in rows.split(self.batch_size):
-            yield self.images[some]
+            yield self.images.index_select(0, some)
 
     def _streamed(self, rows: torch.Tensor) -> Iterator[torch.Tensor]:
         """Batches read ahead by one background thread, at most PREFETCH of them waiting."""
@@ -153,7 +155,7 @@ class Batches:
                 torch.index_select(self.images, 0, some, out=pixels)
                 waiting.put(pixels)
                 seen += pixels.nbytes
-                if seen >= GROUP_BYTES:  # the pages read so far would otherwise stay in this process's memory
+                if seen >= RELEASE_BYTES:  # the pages read so far would otherwise stay in this process's memory
                     release(self.split.images)
                     seen = 0
         except BaseException as error:

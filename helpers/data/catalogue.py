@@ -34,7 +34,7 @@ def load(
         return packing.packed(name, source, {"image_size": options["size"], "options": options}, skip_damaged)
     if options:
         raise UserError(f"Only the embedded dataset takes options; {name!r} was given {', '.join(sorted(options))}.")
-    home = data_dir() if root is None else Path(root)
+    home = data_dir() if root is None else Path(root).expanduser()
     request = {"image_size": image_size, "options": {}}
     source = _find(name, home)
     if source is not None:

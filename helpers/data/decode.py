@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from helpers.data.sources import Item, batched
 
@@ -35,7 +35,7 @@ def pixels(content: bytes | Path | np.ndarray, size: int | None) -> np.ndarray:
     return np.asarray(image).transpose(2, 0, 1)
 
 
-def decoded(items: Iterable[Item], size: int | None) -> Iterator[tuple[str, np.ndarray | Exception]]:
+def decoded(items: Iterable[Item], size: int | None) -> Iterator[tuple[str, np.ndarray | str]]:
     """Where each image came from and its pixels, or why it would not decode; in order, with a bounded number in memory."""
     workers = min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
@@ -48,11 +48,18 @@ def decoded(items: Iterable[Item], size: int | None) -> Iterator[tuple[str, np.n
             yield from waiting.popleft().result()
 
 
-def _decode(chunk: Iterable[Item], size: int | None) -> list[tuple[str, np.ndarray | Exception]]:
+def _decode(chunk: Iterable[Item], size: int | None) -> list[tuple[str, np.ndarray | str]]:
     results: list = []
     for where, content in chunk:
         try:
             results.append((where, pixels(content, size)))
         except Exception as error:  # PIL's plugins raise nearly anything on damaged files
-            results.append((where, error))
+            results.append((where, _why(error)))
     return results
+
+
+def _why(error: Exception) -> str:
+    """The reason without the machine's folders, which PIL's and the system's own words may hold."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no image format that PIL knows"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

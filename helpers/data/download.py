@@ -4,6 +4,7 @@ The archive is fetched by torchvision and checked against its MD5, extracted bes
 """
 
 import argparse
+import http.client
 import os
 import shutil
 import sys
@@ -44,14 +45,14 @@ def download(name: str) -> Path:
 
 def fetch(url: str, folder: Path, file: str, md5: str, name: str) -> Path:
     """The archive with this MD5; one that is whole already is kept, anything else is fetched again."""
-    from torchvision.datasets.utils import check_integrity, download_url
+    from torchvision.datasets.utils import download_url
 
     try:
         download_url(url, str(folder), file, md5)
-    except (OSError, RuntimeError) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise DataError(f"Downloading {name} from {url} failed: {error}. Nothing was changed. Run again: {command(name)}") from error
-    if not check_integrity(str(folder / file), md5):
-        raise DataError(f"The download of {file} is truncated or damaged: its checksum is wrong. Run again: {command(name)}")
+    except RuntimeError as error:  # torchvision's word for a wrong checksum
+        raise DataError(f"The download of {file} is truncated or damaged: its checksum is wrong. Run again: {command(name)}") from error
     return folder / file
 
 

@@ -25,7 +25,7 @@ def _files(place: Path) -> list[Path]:
     """Every image file at least one folder below the place, in a fixed order; hidden files and folders do not count."""
     if not place.is_dir():
         return []
-    endings = Image.registered_extensions()
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     below = sorted(path for path in place.rglob("*") if path.suffix.lower() in endings)
     parts = ((path, path.relative_to(place).parts) for path in below)
     return [path for path, names in parts if len(names) > 1 and not any(part.startswith(".") for part in names) and path.is_file()]

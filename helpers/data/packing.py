@@ -82,13 +82,12 @@ def _make(folder: Path, name: str, opened: Opened, request: dict, skip_damaged: 
     try:
         shutil.rmtree(part, ignore_errors=True)  # what a killed process left
         part.mkdir(parents=True)
-        skipped, facts, digests, size = 0, {}, [], request["image_size"]
+        skipped, facts, digests, size, shape = 0, {}, [], request["image_size"], None
         for split, raw in opened.splits.items():
-            shape, digest, damaged = _write_split(part, name, split, raw, size, skip_damaged)
-            facts[split] = {"shape": list(shape), "labels": raw.labels is not None}
+            count, shape, digest, damaged = _write_split(part, name, split, raw, size, shape, skip_damaged)
+            facts[split] = {"shape": [count, *shape], "labels": raw.labels is not None}
             digests.append(f"{split}:{digest}")
             skipped += damaged
-            size = shape[-1]  # all splits share one size
         note = f"; {skipped} damaged images left out" if skipped else ""
         pack = {"name": name, "request": request, "splits": facts, "classes": opened.classes, "licence": opened.licence}
         pack |= {"source": opened.source + note, "skipped": skipped}
@@ -105,41 +104,46 @@ def _make(folder: Path, name: str, opened: Opened, request: dict, skip_damaged: 
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _write_split(part: Path, name: str, split: str, raw: RawSplit, size: int | None, skip_damaged: bool) -> tuple[tuple, str, int]:
-    """Write one split's images and labels; returns the images' shape, the hash of both and how many were left out."""
-    digest, good, shape = hashlib.sha256(), np.ones(raw.count, dtype=bool), None
-    images = _checked(decoded(raw.items(), size), good, size, skip_damaged)
+def _write_split(
+    part: Path, name: str, split: str, raw: RawSplit, size: int | None, shape: tuple | None, skip_damaged: bool
+) -> tuple[int, tuple, str, int]:
+    """Write one split's images and labels; returns how many, an image's shape, the hash of both and how many were left out.
+
+    `size` is what images are brought to, `shape` what those of the splits before have.
+    """
+    digest, good = hashlib.sha256(), np.ones(raw.count, dtype=bool)
+    images = _checked(decoded(raw.items(), size), good, shape, skip_damaged)
     with open(part / f"images-{split}.npy", "wb") as file:
+        written = 0
         for some in batched(images, ROWS):
             block = np.ascontiguousarray(np.stack(some))
-            if shape is None:
+            if written == 0:
                 shape = block.shape[1:]
                 _write_header(file, (raw.count, *shape))
             digest.update(block)
             file.write(block)
-        if shape is None:
+            written += len(block)
+        if written == 0:
             raise DataError(f"The {split} split of {name} holds no image that can be read.")
-        shape = (int(good.sum()), *shape)
         file.seek(0)
-        _write_header(file, shape)  # again, for images left out; numpy pads headers so that the length may change in place
+        _write_header(file, (written, *shape))  # again, for images left out: numpy pads headers so that the length may change in place
         file.flush()
         os.fsync(file.fileno())
     if raw.labels is not None:
         labels = raw.labels[good].astype(np.int64)
         digest.update(labels)
         np.save(part / f"labels-{split}.npy", labels)
-    return shape, digest.hexdigest(), int((~good).sum())
+    return written, shape, digest.hexdigest(), raw.count - written
 
 
 def _write_header(file, shape: tuple) -> None:
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
-def _checked(images: Iterator, good: np.ndarray, size: int | None, skip_damaged: bool) -> Iterator[np.ndarray]:
+def _checked(images: Iterator, good: np.ndarray, shape: tuple | None, skip_damaged: bool) -> Iterator[np.ndarray]:
     """The pixels of all images that decode, marking in `good` those that do not; an image of another size is an error."""
-    shape = None if size is None else (3, size, size)
     for number, (where, pixels) in enumerate(images):
-        if isinstance(pixels, Exception):
+        if isinstance(pixels, str):
             if not skip_damaged:
                 raise DataError(
                     f"An image will not decode: {where} ({pixels}). Replace it, or leave such images out with skip_damaged=True."

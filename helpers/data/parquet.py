@@ -32,7 +32,7 @@ def _open(name: str, files: list[Path]) -> Opened:
     shards: dict[str, list[Path]] = {}
     for path in files:
         shards.setdefault(re.split(r"-\d+", path.stem)[0], []).append(path)
-    names = _class_names(files[0])
+    names = next(filter(None, map(_class_names, files)), None)
     text = _text_classes(files) if names is None else None
     splits = {split: _split(paths, text) for split, paths in shards.items()}
     every = np.concatenate([np.empty(0, dtype=np.int64), *(split.labels for split in splits.values() if split.labels is not None)])
@@ -96,11 +96,14 @@ def _class_names(path: Path) -> tuple[str, ...] | None:
 
 
 def _text_classes(files: list[Path]) -> tuple[str, ...] | None:
-    """Class names where the label column holds them as text."""
-    column = _label_column(files[0])
-    if column is None or not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return None
-    return tuple(sorted({name for path in files for name in _column(path, column.name).unique().to_pylist() if name is not None}))
+    """Class names where the label columns hold them as text."""
+    columns = [(path, _label_column(path)) for path in files]
+    texts = [_column(path, field.name) for path, field in columns if field is not None and _is_text(field.type)]
+    return tuple(sorted({name for column in texts for name in column.unique().to_pylist() if name is not None})) if texts else None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _column(path: Path, name: str) -> pa.ChunkedArray:
@@ -129,7 +132,7 @@ def _labels(path: Path, name: str, text: tuple[str, ...] | None) -> np.ndarray:
     values = _column(path, name)
     if values.null_count:
         raise DataError(f"{values.null_count} labels in column {name} of {_shown(path)} are empty. Fill them in, or leave the column out.")
-    if text is not None:
+    if text is not None and _is_text(values.type):
         numbers = {name: number for number, name in enumerate(text)}
         return np.array([numbers[value] for value in values.to_pylist()], dtype=np.int64)
     if not pa.types.is_integer(values.type):

@@ -19,6 +19,7 @@ from helpers.training.optimizers import set_rate
 SMOOTHING = 0.95  # weight of the past in the running mean of the loss, in a long test
 WINDOW = 20  # a sweep is at least this many windows of the running mean long: a longer memory would move the minimum up
 LOOK_EVERY = 10  # steps between two looks at the loss
+CLEAR = 5.0  # times the noise a minimum must be deep: the lowest of a hundred noisy points lies about 3 below their mean
 HOPELESS = 4.0  # a loss this many times the lowest so far has exploded: the sweep may end
 
 
@@ -106,8 +107,8 @@ def find_minimum(rates: np.ndarray, raw: np.ndarray) -> Sweep:
     depth = smoothed[: edge + 1].mean() - smoothed[at]
     if at >= len(rates) - edge:
         return Sweep(rates, raw, smoothed, None, f"the loss is lowest at the upper edge, rate {rates[at]:.2g}: it still falls there")
-    if at < edge or depth < 3 * noise:
-        return Sweep(rates, raw, smoothed, None, f"the loss never falls by more than its noise ({max(depth, 0):.3g} against {3 * noise:.3g})")
+    if at < edge or depth < CLEAR * noise:
+        return Sweep(rates, raw, smoothed, None, f"the loss never falls by more than its noise ({max(depth, 0):.3g} against {CLEAR * noise:.3g})")
     return Sweep(rates, raw, smoothed, float(rates[at]), f"lowest smoothed loss {smoothed[at]:.4g} at rate {rates[at]:.3g}")
 
 

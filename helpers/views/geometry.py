@@ -1,8 +1,8 @@
 """Where pixels go: crop-resize, flip, shift, rotation, quarter turns, cutout. Batched, one set of parameters an image.
 
-Resizing is separable: one small weight matrix a row axis and one a column axis, applied as two batched matrix products.
-At 512 x 3 x 32 x 32 on two cores that costs what one bilinear grid_sample costs, and it is antialiased, which
-grid_sample is not: a crop larger than the output is averaged, not sampled."""
+Resizing is separable: one small weight matrix a row axis and one a column axis, applied as two batched matrix products. At
+32 px on two cores that takes about 1.4 times as long as one bilinear grid_sample (about a tenth of the contest recipe's), and buys
+antialiasing, which grid_sample lacks: a crop larger than the output is averaged, not sampled. Rotation is a second pass."""
 
 import math
 from typing import NamedTuple

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from helpers.core.errors import UserError
-from helpers.data import Batches, Split, batches as room
+from helpers.data import Batches, Split
+from helpers.data import batches as room
 
 
 def made(count=103, size=4, labels=True):
@@ -118,28 +119,31 @@ import sys, numpy as np
 from helpers.data import Batches, Split
 def peak():
     return next(int(l.split()[1]) * 1024 for l in open("/proc/self/status") if l.startswith("VmHWM"))
-path, budget = sys.argv[1], int(sys.argv[2])
+path, batch, budget = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 images = np.load(path, mmap_mode="c")
+warm = Split(np.zeros((512, 3, 96, 96), dtype=np.uint8), None)
+for resident in (True, False):  # what the libraries themselves load at first use is no part of it
+    list(Batches(warm, 8, "cpu", resident=resident).epoch(0))
 before = peak()
-batches = Batches(Split(images, None), 256, "cpu", budget=budget)
+batches = Batches(Split(images, None), batch, "cpu", budget=budget)
 total = sum(int(batch.images[0, 0, 0, 0]) for epoch in range(2) for batch in batches.epoch(epoch))
 print(batches.resident, peak() - before)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
-@pytest.mark.parametrize(("budget", "resident", "allowed"), [(10**6, "False", 300 * 2**20), (10**9, "True", 480 * 2**20)])
-def test_memory(tmp_path, budget, resident, allowed):
-    """A pack of 450 MB: resident adds no more than its size (and a little for batches), streamed less than 300 MB."""
+@pytest.mark.parametrize(("batch", "budget", "resident"), [(256, 10**6, "False"), (32, 10**9, "True")])
+def test_memory(tmp_path, batch, budget, resident):
+    """With a pack of 440 MB: resident adds no more than its size, streamed no more than 300 MB."""
     pack = np.lib.format.open_memmap(tmp_path / "pack.npy", mode="w+", dtype=np.uint8, shape=(16000, 3, 96, 96))
     pack[:, 0, 0, 0] = 1
-    size = pack.nbytes
+    allowed = pack.nbytes if resident == "True" else 300 * 10**6
     del pack
-    assert size > 400 * 2**20
-    run = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path / "pack.npy"), str(budget)], capture_output=True, text=True, check=True)
+    arguments = [sys.executable, "-c", MEASURE, str(tmp_path / "pack.npy"), str(batch), str(budget)]
+    run = subprocess.run(arguments, capture_output=True, text=True, check=True)
     kind, added = run.stdout.split()
     assert kind == resident
-    assert int(added) < allowed
+    assert int(added) <= allowed, f"added {int(added) / 1e6:.0f} MB, allowed {allowed / 1e6:.0f}"
 
 
 @pytest.mark.gpu

@@ -29,7 +29,13 @@ def test_sorted_without_repeats_seeded_and_nested():
 
 @pytest.mark.parametrize(
     ("wish", "says"),
-    [({}, "exactly one"), ({"count": 1, "fraction": 0.5}, "exactly one"), ({"fraction": 0}, "above 0"), ({"count": 201}, "200"), ({"per_class": 4}, "class 4")],
+    [
+        ({}, "exactly one"),
+        ({"count": 1, "fraction": 0.5}, "exactly one"),
+        ({"fraction": 0}, "above 0"),
+        ({"count": 201}, "200"),
+        ({"per_class": 4}, "class 4"),
+    ],
 )
 def test_impossible_wishes(wish, says):
     with pytest.raises(UserError, match=says):

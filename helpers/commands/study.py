@@ -14,6 +14,7 @@ import papermill
 from helpers.commands import notebook
 from helpers.core.errors import DataError, RecordError, UserError, pick, unknown
 from helpers.core.files import REPOSITORY, results_dir, shown, write_text
+from helpers.study.records import runs_dir
 
 # The presets every study has, each with the hours after which a single cell counts as hanging.
 PRESETS = {"demo": 1, "cpu": 24, "gpu": 48, "paper": 24 * 60}
@@ -35,10 +36,12 @@ def run(given: argparse.Namespace, notebooks: Path) -> int:
     source = find(given.study, notebooks)
     values = parameters(source, {"preset": given.preset, **{name: read_value(text) for name, text in given.p}})
     folder = results_dir() / given.study / variant(given.preset, values)
-    _check_writable(folder)
     if given.fresh or os.environ.get("FRESH", "") not in ("", "0"):
         os.environ["RUNS_DIR"] = str(results_dir() / "trials" / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}" / "runs")
         print("Starting from an empty runs folder: nothing is taken from finished runs.")
+    _check_writable(folder)
+    if values.get("train") is not False:
+        _check_writable(runs_dir())
     print(f"Executing {given.study}, preset {given.preset}, into {shown(folder)}", flush=True)
     target = folder / f"{given.study}.ipynb"
     outcome = notebook.execute(source, target, values, timeout=int(hours * 3600))

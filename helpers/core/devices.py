@@ -16,15 +16,24 @@ def pick_device(name: str = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise UserError(f"Unknown device {name!r}. Use 'auto', 'cpu', 'cuda' or 'cuda:N'.") from error
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise UserError(f"Device {name!r} does not exist: {count} CUDA devices are visible. Use 'auto' or 'cpu', or check CUDA_VISIBLE_DEVICES.")
+            raise UserError(
+                f"Device {name!r} does not exist: {count} CUDA devices are visible. Use 'auto' or 'cpu', or check CUDA_VISIBLE_DEVICES."
+            )
+    elif device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError(f"Device {name!r} does not exist on this machine. Use 'auto' or 'cpu'.")
     elif device.type not in ("cpu", "mps"):
         raise UserError(f"Device {name!r} is not supported. Use 'auto', 'cpu', 'cuda' or 'cuda:N'.")
     return device
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device's memory, or the machine's, is spent; torch has a class for it on CUDA only."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 @functools.cache
@@ -48,7 +57,12 @@ def describe(device: torch.device) -> dict:
     """The device in words and numbers, for manifests and run cards."""
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        return {"type": "cuda", "name": properties.name, "memory_gib": round(properties.total_memory / 2**30, 1), "count": torch.cuda.device_count()}
+        return {
+            "type": "cuda",
+            "name": properties.name,
+            "memory_gib": round(properties.total_memory / 2**30, 1),
+            "count": torch.cuda.device_count(),
+        }
     return {"type": device.type, "name": _processor(), "threads": torch.get_num_threads(), "cores": os.cpu_count()}
 
 

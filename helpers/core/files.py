@@ -58,7 +58,7 @@ def write_with(path: Path, write: Callable[[Path], None]) -> Path:
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
-        raise RecordError(_why_not(path, error)) from error
+        raise RecordError(why_not(path, error)) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
@@ -86,7 +86,8 @@ def read_json(path: Path):
         raise RecordError(f"Cannot read {shown(path)}: {error}. If it was cut short, delete its folder and run again.") from error
 
 
-def _why_not(path: Path, error: OSError) -> str:
+def why_not(path: Path, error: OSError) -> str:
+    """What to say when `path` could not be written."""
     where = shown(path)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk is full: {where} was not written, what was there before is untouched. Free some space and run again; finished runs are kept."
@@ -103,7 +104,7 @@ def lock(path: Path, wait: bool = True) -> Iterator[bool]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = open(path, "a")
     except OSError as error:
-        raise RecordError(_why_not(path, error)) from error
+        raise RecordError(why_not(path, error)) from error
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -8,7 +8,9 @@ from helpers.models import mlp_head
 class SimCLR(Method):
     """The encoder, an MLP projector behind it, NT-Xent on the projections of two views."""
 
-    def __init__(self, encoder, views, *, temperature: float = 0.5, hidden: int = 512, out: int = 128, norm: str = "batch", activation: str = "relu"):
+    def __init__(
+        self, encoder, views, *, temperature: float = 0.5, hidden: int = 512, out: int = 128, norm: str = "batch", activation: str = "relu"
+    ):
         super().__init__(encoder, views)
         self.temperature = temperature
         self.projector = mlp_head((encoder.width, hidden, out), norm=norm, activation=activation)

@@ -106,6 +106,8 @@ def _restorer(encoder) -> nn.Module:
         channels, height = encoder.feature_map(torch.zeros(1, 3, encoder.image_size, encoder.image_size, device=device)).shape[1:3]
         encoder.train(was_training)
     if encoder.image_size % height:
-        raise UserError(f"Inpainting needs a feature map that divides the image: {height} does not divide {encoder.image_size}. Use another stem.")
+        raise UserError(
+            f"Inpainting needs a feature map that divides the image: {height} does not divide {encoder.image_size}. Use another stem."
+        )
     side = encoder.image_size // height
     return nn.Sequential(nn.Conv2d(channels, 3 * side * side, 1), nn.PixelShuffle(side))

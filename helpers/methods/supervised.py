@@ -20,7 +20,9 @@ class Supervised(Method):
 
     def criterion(self, outputs, batch):
         if batch.labels is None:
-            raise UserError("The supervised method needs labels, but this split has none. Use the 'train' split, or a self-supervised method.")
+            raise UserError(
+                "The supervised method needs labels, but this split has none. Use the 'train' split, or a self-supervised method."
+            )
         logits = outputs["logits"].float()
         accuracy = (logits.detach().argmax(1) == batch.labels).float().mean() * 100
         return F.cross_entropy(logits, batch.labels, label_smoothing=self.smoothing), {"train_accuracy": accuracy}

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from helpers.core.errors import UserError, nearest, pick
 from helpers.methods import METHODS, check_options
+from helpers.models import resolve_stem
+from helpers.models.catalogue import find as find_encoder
 from helpers.training import OPTIMIZERS, SCHEDULES
 from helpers.views import RECIPES, ViewSettings
 
@@ -47,8 +49,11 @@ class Section(BaseModel):
 
 
 def _problem(error: dict) -> str:
-    where = ".".join(str(part) for part in error["loc"])
+    where = ".".join(str(part) for part in error["loc"] if str(part).isidentifier())  # the rest is pydantic's own, of unions
     text = error["msg"].removeprefix("Value error, ")
+    inner = isinstance(error["input"], dict) and text.partition(": ")[2]
+    if where and inner:  # a section has already said which of its fields it is
+        return f"{where}.{inner}" if " = " in inner.partition(":")[0] else f"{where}: {inner}"
     return f"{where} = {error['input']!r}: {text}" if where else text
 
 
@@ -70,6 +75,12 @@ class Encoder(Section):
     stem: str = "auto"
     options: dict[str, Any] = {}
     weights: str | None = None  # a local file of initial weights
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value):
+        find_encoder(value)
+        return value
 
 
 class Views(Section):
@@ -170,6 +181,9 @@ class RunConfig(Section):
         count, batch = self.data.train_images, self.training.batch_size
         if count is not None and batch > count:
             raise ValueError(f"training.batch_size = {batch} is larger than data.train_images = {count}: lower the one or raise the other")
+        if self.data.image_size is not None:  # else the size is known once the data is read
+            encoder = self.encoder
+            resolve_stem(encoder.name, self.data.image_size, encoder.stem, encoder.options.get("patch"))
         if self.method.name == "simclr" and self.views.options.get("count", 2) != 2:
             raise ValueError(f"views.count = {self.views.options['count']}: SimCLR compares two views")
         return self

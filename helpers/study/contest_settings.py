@@ -2,13 +2,16 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from helpers.core.errors import unknown
-from helpers.study.config import Positive, Section
+from helpers.evaluation.knn import protocol_name
+from helpers.models import resolve_stem
+from helpers.study.config import Encoder, MethodChoice, Positive, Section
 
 BACKBONES = ("ResNet", "ConvNeXt", "ViT")
 OPTIMIZERS = ("LAMB", "RAdam @3/8", "AdamW @3/8", "AdamW @1/10")
+READOUTS = ("linear", *(protocol_name(k, temperature) for k in (10, 20, 200) for temperature in (None, 0.1)))
 READINGS = ("as_written", "as_run", "fair")
 Count = Annotated[int, Field(ge=0)]
 
@@ -24,8 +27,8 @@ class ContestSettings(Section):
     epochs: Positive
     batch_size: Annotated[int, Field(ge=2)]
     temperature: Annotated[float, Field(gt=0)]
-    backbones: list[str] = list(BACKBONES)
-    optimizers: list[str] = list(OPTIMIZERS)
+    backbones: Annotated[list[str], Field(min_length=1)] = list(BACKBONES)
+    optimizers: Annotated[list[str], Field(min_length=1)] = list(OPTIMIZERS)
     seeds: Positive  # of the RAdam column, which decides C1
     optimizer_seeds: Count  # of the other columns
     fairness_seeds: Count  # of SiT's three tasks on ViT and on ResNet
@@ -60,6 +63,24 @@ class ContestSettings(Section):
     def _per_backbone(cls, value):
         _among("backbone", list(value), BACKBONES)
         return value
+
+    @field_validator("readout")
+    @classmethod
+    def _readout(cls, value):
+        return _among("readout", [value], READOUTS)[0]
+
+    @model_validator(mode="after")
+    def _whole(self):
+        for name, given in (("encoders", self.encoders), ("heads", self.heads)):
+            absent = [backbone for backbone in self.backbones if backbone not in given]
+            if absent:
+                raise ValueError(f"{name} has no entry for {', '.join(absent)}: give one, or leave the backbone out of backbones")
+        for backbone in self.backbones:
+            encoder = Encoder(**self.encoders[backbone])
+            if self.image_size is not None:
+                resolve_stem(encoder.name, self.image_size, encoder.stem, encoder.options.get("patch"))
+            MethodChoice(name="simclr", options=self.heads[backbone])
+        return self
 
 
 def _among(kind: str, names: list[str], choices: tuple[str, ...]) -> list[str]:

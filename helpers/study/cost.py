@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from helpers.core.devices import describe, pick_device
+from helpers.core.errors import RecordError
 from helpers.core.files import cache_dir, read_json, write_json
 from helpers.models import macs
 from helpers.study import records
@@ -76,7 +77,10 @@ def _step_cost(config: RunConfig, device: torch.device) -> dict:
     }
     key = json.dumps(kind, sort_keys=True)
     path = cache_dir() / "step_costs.json"
-    known = read_json(path) if path.is_file() else {}
+    try:
+        known = read_json(path) if path.is_file() else {}
+    except RecordError:
+        known = {}  # damaged; a few steps more and it is there again
     if key not in known:
         known[key] = _time_steps(config, device)
         write_json(path, known)

@@ -37,7 +37,10 @@ class EnergyMeter:
         seconds = time.monotonic() - self.started
         now = self._read()
         if self.counter is not None and now is not None and now >= self.counter:
-            return {"watt_hours": (now - self.counter) / 3600, "method": "measured: " + ("GPU" if self.device.type == "cuda" else "CPU package") + " counter"}
+            return {
+                "watt_hours": (now - self.counter) / 3600,
+                "method": "measured: " + ("GPU" if self.device.type == "cuda" else "CPU package") + " counter",
+            }
         watts, method = estimated_watts(self.device)
         return {"watt_hours": watts * seconds / 3600, "method": method}
 

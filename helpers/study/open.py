@@ -52,7 +52,9 @@ class Study:
             "packages": ", ".join(f"{k} {v}" for k, v in versions().items()),
         }
         values = self.settings.model_dump()
-        rows |= {key: str(value) for key, value in values.items() if key not in ("encoders", "heads", "headline", "scope") and value is not None}
+        rows |= {
+            key: str(value) for key, value in values.items() if key not in ("encoders", "heads", "headline", "scope") and value is not None
+        }
         return pd.DataFrame({"value": rows})
 
 
@@ -62,7 +64,9 @@ def open_study(name: str, namespace: dict) -> Study:
     known = [*CONTROLS, *(f for f in settings_class.model_fields if f != "scope")]
     for injected in _injected(namespace):
         if injected not in known:
-            raise UserError(f"Unknown parameter {injected!r} of {name}. Nearest: {', '.join(nearest(injected, known))}. All: {', '.join(known)}.")
+            raise UserError(
+                f"Unknown parameter {injected!r} of {name}. Nearest: {', '.join(nearest(injected, known))}. All: {', '.join(known)}."
+            )
     preset, reading = namespace.get("preset", "demo"), namespace.get("reading", "as_written")
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
@@ -72,12 +76,13 @@ def open_study(name: str, namespace: dict) -> Study:
     values |= {key: namespace[key] for key in known if key not in CONTROLS and namespace.get(key) is not None}
     settings = settings_class(**values)
     variant = preset if reading == "as_written" else f"{preset}-{reading}"
-    pick_device(namespace.get("device", "auto"))
+    device = namespace.get("device") or "auto"
+    pick_device(device)
     return Study(
         name,
         preset,
         reading,
-        namespace.get("device", "auto"),
+        device,
         seconds_of(namespace.get("time_budget")),
         _flag("train", namespace.get("train", True)),
         settings,
@@ -103,7 +108,7 @@ def seconds_of(budget: object) -> float | None:
         seconds = float(text[:-1]) * unit if unit else float(text)
     except ValueError:
         seconds = -1.0
-    if seconds <= 0:
+    if not seconds > 0:
         raise UserError(f"time_budget = {budget!r} is no time. Write seconds, or '15m', or '2h'.")
     return seconds
 
@@ -117,13 +122,24 @@ def _flag(name: str, value: object) -> bool:
 
 
 def _injected(namespace: dict) -> list[str]:
-    """Names assigned in the cell that papermill injected, and in the parameters cell: both must be known."""
-    names = []
+    """Names assigned in the cell that papermill injected, and in the parameters cell: both must be known.
+
+    Of a cell that was executed more than once only the last form counts, so that a mended typo is forgotten.
+    """
+    cells: dict[str, list[str]] = {}
     for source in namespace.get("In", []):
+        try:
+            tree = ast.parse(source)
+        except SyntaxError:  # a cell with a magic, or one that failed
+            continue
+        names = [name for node in tree.body for name in _assigned(node)]
         if source.lstrip().startswith("# Parameters"):
-            try:
-                tree = ast.parse(source)
-            except SyntaxError:
-                continue
-            names += [t.id for node in tree.body if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)]
-    return list(dict.fromkeys(names))
+            cells["injected"] = names
+        elif {"preset", "reading"} <= set(names):
+            cells["parameters"] = names
+    return list(dict.fromkeys(name for names in cells.values() for name in names))
+
+
+def _assigned(node: ast.stmt) -> list[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.core.errors import RecordError
-from helpers.core.files import read_json, results_dir, shown, write_bytes, write_json, write_text
+from helpers.core.files import read_json, results_dir, shown, why_not, write_bytes, write_json, write_text
 
 FILES = ("config.json", "manifest.json", "metrics.csv", "evaluations.json", "arrays.npz")
 LARGEST = 300_000  # bytes of arrays a record may hold
@@ -51,7 +51,7 @@ class Record:
     @functools.cached_property
     def metrics(self) -> pd.DataFrame:
         with contextlib.suppress(pd.errors.EmptyDataError):
-            return pd.read_csv(self.path / "metrics.csv", float_precision="round_trip")
+            return pd.read_csv(self.path / "metrics.csv")
         return pd.DataFrame()
 
     @functools.cached_property
@@ -73,6 +73,11 @@ class Record:
             raise
         except Exception as error:  # a cut file fails in as many ways as there are parsers
             raise RecordError(f"{shown(self.path)} cannot be read ({type(error).__name__}: {error}). Delete it and run again.") from error
+        epochs = self.config.get("training", {}).get("epochs", len(self.metrics))
+        if len(self.metrics) != epochs or not (self.path / "metrics.csv").read_bytes().endswith(b"\n"):
+            raise RecordError(
+                f"{shown(self.path / 'metrics.csv')} was cut short: {len(self.metrics)} of {epochs} epochs. Delete its folder and run again."
+            )
         return self
 
     def essence(self) -> dict:
@@ -97,8 +102,9 @@ def find(run: str) -> Record | None:
     except RecordError as error:
         aside = path.with_name(f".damaged-{path.name}")
         shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
-        print(f"{error} It was moved aside and will be made again.")
+        with contextlib.suppress(OSError):  # results may be read-only, and reading goes on
+            path.rename(aside)
+        print(f"{error} It counts as missing" + ("." if path.exists() else f"; it was moved aside, to {aside.name}."))
         return None
 
 
@@ -110,11 +116,7 @@ def save(run: str, *, config: dict, manifest: dict, metrics: list[dict], evaluat
         sizes = ", ".join(f"{k} {v.nbytes // 1000} kB" for k, v in sorted(arrays.items(), key=lambda item: -item[1].nbytes)[:3])
         raise RecordError(f"The arrays of {run} are {packed.tell() // 1000} kB, a record holds {LARGEST // 1000}; largest: {sizes}.")
     path = runs_dir() / run
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{run}."))
-    except OSError as error:
-        raise RecordError(f"Cannot write records into {shown(path.parent)}: {error.strerror}. Make it writable or set RUNS_DIR.") from error
+    part = _empty_folder(path)
     try:
         write_json(part / "config.json", config)
         write_json(part / "manifest.json", manifest)
@@ -125,6 +127,22 @@ def save(run: str, *, config: dict, manifest: dict, metrics: list[dict], evaluat
         if path.exists():
             shutil.rmtree(path)
         part.rename(path)
+    except OSError as error:
+        raise RecordError(why_not(path, error)) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return Record(path)
+
+
+def _empty_folder(path: Path) -> Path:
+    """A new folder beside `path`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    except OSError as error:
+        raise RecordError(why_not(path, error)) from error
+
+
+def check_writable() -> None:
+    """An error if no record could be written: to be known before the training, not after it."""
+    _empty_folder(runs_dir() / "writable").rmdir()

@@ -2,6 +2,7 @@
 
 import functools
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -22,7 +23,7 @@ from helpers.study import records
 from helpers.study.config import Data, RangeTest, RunConfig
 from helpers.study.energy import EnergyMeter
 from helpers.study.manifest import code_version, host, versions
-from helpers.training import TrainSettings, range_test, train
+from helpers.training import Stopped, TrainSettings, range_test, train
 from helpers.training.checkpoints import remove
 from helpers.training.progress import EpochReport, line
 from helpers.views import make_views
@@ -98,12 +99,29 @@ def encoder_file(run_id: str):
     return cache_dir() / "encoders" / f"{run_id}.safetensors"
 
 
-def find_rate(config: RunConfig, device: torch.device) -> tuple[float, dict]:
+@contextmanager
+def _alone(work: str, stop):
+    """Hold the lock of that name; while another process holds it, wait for it or for the word to stop."""
+    told = False
+    while True:
+        with lock(cache_dir() / "locks" / work, wait=False) as mine:
+            if mine:
+                yield
+                return
+        if reason := stop():
+            raise Stopped(f"Stopped while another process was at work on {work}, because {reason}; run again to read its record.")
+        if not told:
+            line(f"{work} is being made by another process; waiting for its record.")
+            told = True
+        time.sleep(0.2)
+
+
+def find_rate(config: RunConfig, device: torch.device, stop=lambda: None) -> tuple[float, dict]:
     """The maximum rate a config asks for, and how it was found. A range test is run once and shared through its record."""
     asked = config.training.rate
     if not isinstance(asked, RangeTest):
         return asked, {"rate": asked, "from": "given"}
-    with lock(cache_dir() / "locks" / config.range_test_id):
+    with _alone(config.range_test_id, stop):
         record = records.find(config.range_test_id) or _run_range_test(config, asked, device)
     found = record.evaluations["range_test"]["rate_at_minimum"]
     rate = asked.default if found is None else found * asked.factor
@@ -121,7 +139,11 @@ def _run_range_test(config: RunConfig, asked: RangeTest, device: torch.device) -
     for name, sweep in (("coarse", coarse), ("fine", fine)):
         if sweep is not None:
             arrays |= {f"{name}.rates": sweep.rates, f"{name}.losses": sweep.smoothed, f"{name}.raw": sweep.raw.astype(np.float32)}
-    result = {"rate_at_minimum": last.rate_at_minimum, "minimum": "none" if last.rate_at_minimum is None else "found", "reason": last.reason}
+    result = {
+        "rate_at_minimum": last.rate_at_minimum,
+        "minimum": "none" if last.rate_at_minimum is None else "found",
+        "reason": last.reason,
+    }
     return records.save(
         config.range_test_id,
         config=config.range_test_config(),
@@ -135,17 +157,14 @@ def _run_range_test(config: RunConfig, asked: RangeTest, device: torch.device) -
 def run(config: RunConfig, device: torch.device | str = "auto", stop=lambda: None) -> records.Record:
     """Train and evaluate one config, or read its record where there is one. Two processes asking for the same run train it once."""
     device = pick_device(device) if isinstance(device, str) else device
-    with lock(cache_dir() / "locks" / config.id, wait=False) as mine:
-        if mine:
-            return records.find(config.id) or _train_and_evaluate(config, device, stop)
-    line(f"{config.id} is being trained by another process; waiting for its record.")
-    with lock(cache_dir() / "locks" / config.id):
+    with _alone(config.id, stop):
         return records.find(config.id) or _train_and_evaluate(config, device, stop)
 
 
 def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> records.Record:
     started, meter = time.time(), EnergyMeter(device)
-    rate, resolved = find_rate(config, device)
+    records.check_writable()
+    rate, resolved = find_rate(config, device, stop)
     images = material(config.data)
     method, batches = build(config, device)
     evaluations, arrays = {}, {}
@@ -175,6 +194,7 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
         "train_images": len(images.train_indices),
         "test_images": len(images.test_indices),
     }
+    export(method.encoder, encoder_file(config.id))  # before the record, which says that everything is there
     record = records.save(
         config.id,
         config=config.model_dump(mode="json"),
@@ -183,7 +203,6 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
         evaluations=evaluations,
         arrays=arrays,
     )
-    export(method.encoder, encoder_file(config.id))
     remove(folder)
     return record
 

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from helpers.core.devices import pick_device
-from helpers.core.errors import RecordError, pick
+from helpers.core.errors import DataError, RecordError, TrainingStopped, UserError, pick
 from helpers.study import records
 from helpers.study.config import RunConfig
 from helpers.study.run import run
@@ -62,7 +62,8 @@ def _inline(configs: Sequence[RunConfig], device: torch.device, time_budget: flo
                 raise  # nothing can be written: going on would lose every run
             except Exception as error:  # contained: the other runs can still be right
                 outcome.failures[config.id] = f"{type(error).__name__}: {error}"
-                line(f"{config.id}  FAILED: {error}\n{traceback.format_exc(limit=4)}")
+                told = isinstance(error, UserError | DataError | TrainingStopped)  # these say by themselves what is wrong
+                line(f"{config.id}  FAILED: {error}" + ("" if told else f"\n{traceback.format_exc(limit=-4)}"))
 
 
 ENGINES = {"inline": _inline}

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import shutil
 import warnings
 from pathlib import Path
 
@@ -31,21 +32,25 @@ def save(folder: Path, step: int, state: dict) -> Path:
 
 
 def load_newest(folder: Path, device: torch.device) -> dict | None:
-    """The newest state whose digest is right, or None. A damaged file is named in a warning and the one before is taken."""
+    """The newest state whose digest is right, or None. A damaged file is named in a warning and dropped, and the one before is taken.
+
+    Dropped, because as the newest by its name it would push out good ones that are saved after it.
+    """
     for path in _newest_first(folder):
         content = path.read_bytes()
         start = len(_MAGIC) + 32
         payload = content[start:]
         if content.startswith(_MAGIC) and hashlib.sha256(payload).digest() == content[len(_MAGIC) : start]:
             return torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
-        warnings.warn(f"Checkpoint {shown(path)} is damaged or cut short; going back to the one before it.", stacklevel=2)
+        path.unlink(missing_ok=True)
+        then = "going back to the one before it" if _newest_first(folder) else "there is no other, so the run starts over"
+        warnings.warn(f"Checkpoint {shown(path)} is damaged or cut short; {then}.", stacklevel=2)
     return None
 
 
 def remove(folder: Path) -> None:
-    """Drop a finished run's checkpoints."""
-    for path in _newest_first(folder):
-        path.unlink(missing_ok=True)
+    """Drop a finished run's checkpoints, and what was being written when a process was killed."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -3,12 +3,13 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from helpers.core.devices import autocast
+from helpers.core.devices import autocast, out_of_memory
 from helpers.core.errors import TrainingStopped, UserError
 from helpers.core.seeds import derive, generator
 from helpers.methods import Method, StepBatch
@@ -58,7 +59,9 @@ class Training:
         s = self.settings
         self.steps_per_epoch = len(self.batches) // s.accumulate
         if self.steps_per_epoch < 1:
-            raise UserError(f"accumulate = {s.accumulate} needs that many batches an epoch, but there are {len(self.batches)}. Lower it or the batch size.")
+            raise UserError(
+                f"accumulate = {s.accumulate} needs that many batches an epoch, but there are {len(self.batches)}. Lower it or the batch size."
+            )
         self.total = self.steps_per_epoch * s.epochs
         self.method.to(self.device, memory_format=torch.channels_last)
         groups = self.method.parameter_groups()
@@ -120,8 +123,9 @@ class Training:
     def take(self, group: list) -> None:
         """One optimizer step on a group of batches, at the rate that the optimizer has."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss, logs = self._backward(group)
-        self.optimizer.step()
+        with self._memory_named():
+            loss, logs = self._backward(group)
+            self.optimizer.step()
         self.step += 1
         self.method.after_step(self.step / self.total)
         self.losses.append(loss)
@@ -132,14 +136,9 @@ class Training:
     def run(self) -> list[dict]:
         """Train to the end (from the newest checkpoint where there is one) and return the metrics, a row an epoch."""
         self.resume()
-        try:
+        with self._memory_named():
             while self.epoch < self.settings.epochs:
                 self._epoch()
-        except torch.OutOfMemoryError as error:
-            raise TrainingStopped(
-                f"The {self.device} is out of memory at batch size {self.batches.batch_size}. Lower training.batch_size, "
-                f"or keep it and raise training.accumulate (now {self.settings.accumulate}). Last checkpoint: {self._last_good()}."
-            ) from error
         return self.metrics
 
     def _epoch(self) -> None:
@@ -203,7 +202,24 @@ class Training:
     def _halt(self, reason: str) -> None:
         if self.folder is not None:
             self.save()
-        raise Stopped(f"Stopped after step {self.step} of {self.total} because {reason}; " + ("run again to go on from there." if self.folder else "nothing was saved."))
+        raise Stopped(
+            f"Stopped after step {self.step} of {self.total} because {reason}; "
+            + ("run again to go on from there." if self.folder else "nothing was saved.")
+        )
+
+    @contextmanager
+    def _memory_named(self):
+        """An allocation that fails inside becomes an error that names what to change."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise TrainingStopped(
+                f"{self.device} is out of memory at batch size {self.batches.batch_size}, step {self.step + 1}. Lower training.batch_size; "
+                f"raise training.accumulate (now {self.settings.accumulate}) by the same factor to compare as many images as before. "
+                f"Last good checkpoint: {self._last_good()}."
+            ) from error
 
     def _last_good(self) -> str:
         return f"after step {self.saved_step}" if self.saved_step else "none yet"
@@ -215,7 +231,13 @@ class Training:
         state = {
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "position": {"epoch": self.epoch, "step": self.step, "total": self.total, "seconds": self.seconds, "first_loss": self.first_loss},
+            "position": {
+                "epoch": self.epoch,
+                "step": self.step,
+                "total": self.total,
+                "seconds": self.seconds,
+                "first_loss": self.first_loss,
+            },
             "metrics": self.metrics,
             "losses": torch.stack(self.losses).cpu() if self.losses else None,
             "logs": [{key: value.cpu() for key, value in log.items()} for log in self.logs],
@@ -231,7 +253,9 @@ class Training:
             return False
         position = state["position"]
         if position["total"] != self.total:
-            raise UserError(f"The checkpoint is of a run of {position['total']} steps, this one has {self.total}: another configuration. Remove its folder.")
+            raise UserError(
+                f"The checkpoint is of a run of {position['total']} steps, this one has {self.total}: another configuration. Remove its folder."
+            )
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.step, self.seconds = position["epoch"], position["step"], position["seconds"]

@@ -33,7 +33,9 @@ def _lars(groups, rate, momentum, fused):
 OPTIMIZERS = {"sgd": _sgd, "adam": _adam, "adamw": _adamw, "radam": _radam, "lamb": _lamb, "lars": _lars}
 
 
-def build_optimizer(name: str, groups: list[dict], *, rate: float, weight_decay: float = 0.0, momentum: float = 0.9) -> torch.optim.Optimizer:
+def build_optimizer(
+    name: str, groups: list[dict], *, rate: float, weight_decay: float = 0.0, momentum: float = 0.9
+) -> torch.optim.Optimizer:
     """The optimizer over a method's parameter groups; groups marked decay=False (biases, norms) get no weight decay.
 
     `momentum` is the first beta of the Adam family. LARS adapts only the groups that decay, so biases and norms

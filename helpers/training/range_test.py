@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from helpers.methods import Method
-from helpers.training.loop import TrainSettings, Training
+from helpers.training.loop import Training, TrainSettings
 from helpers.training.optimizers import set_rate
 
 SMOOTHING = 0.95  # weight of the past in the running mean of the loss, in a long test
@@ -108,7 +108,9 @@ def find_minimum(rates: np.ndarray, raw: np.ndarray) -> Sweep:
     if at >= len(rates) - edge:
         return Sweep(rates, raw, smoothed, None, f"the loss is lowest at the upper edge, rate {rates[at]:.2g}: it still falls there")
     if at < edge or depth < CLEAR * noise:
-        return Sweep(rates, raw, smoothed, None, f"the loss never falls by more than its noise ({max(depth, 0):.3g} against {CLEAR * noise:.3g})")
+        return Sweep(
+            rates, raw, smoothed, None, f"the loss never falls by more than its noise ({max(depth, 0):.3g} against {CLEAR * noise:.3g})"
+        )
     return Sweep(rates, raw, smoothed, float(rates[at]), f"lowest smoothed loss {smoothed[at]:.4g} at rate {rates[at]:.3g}")
 
 

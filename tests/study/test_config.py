@@ -1,9 +1,15 @@
 """RunConfig: frozen, strict, and its id is stable as the house grows."""
 
+import hashlib
+import json
+
 import pytest
 
 from helpers.core.errors import UserError
+from helpers.methods import METHODS, method_options
+from helpers.study import records
 from helpers.study.config import RangeTest, RunConfig
+from helpers.views import RECIPES
 
 KNOWN = {
     "data": {"dataset": "cifar10", "train_images": 1000},
@@ -14,12 +20,28 @@ KNOWN = {
 }
 
 
+def digest(content):
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
 def test_the_id_of_a_known_config_never_changes():
     """A field that is added with a default keeps every id; a default that changes must fail here, for old records would lie."""
-    assert RunConfig(**KNOWN).id == "cifar10-PINNED"
-    assert RunConfig(**KNOWN).range_test_id == "cifar10-range-PINNED"
-    defaults = RunConfig().model_dump(mode="json")
-    assert defaults == DEFAULTS
+    assert RunConfig(**KNOWN).id == "cifar10-8ac94e77bf4b"
+    assert RunConfig(**KNOWN).range_test_id == "cifar10-range-21abd3407b13"
+    assert digest(RunConfig().model_dump(mode="json") | {"rate": RangeTest().model_dump(mode="json")}) == "87275858ff3e"
+
+
+def test_what_a_name_stands_for_never_changes():
+    """The id holds the names of recipes, methods and encoders; what they stand for must stay, or take a new name."""
+    assert digest({name: settings.model_dump(mode="json") for name, settings in RECIPES.items()}) == "71269b445150"
+    assert digest({name: {k: str(p.default) for k, p in method_options(name).items()} for name in METHODS}) == "1f60ec724808"
+
+
+@pytest.mark.parametrize("path", sorted(records.runs_dir().glob("cifar10-*")), ids=lambda path: path.name)
+def test_committed_records_are_of_the_configs_they_carry(path):
+    record = records.Record(path).check()
+    if record.manifest.get("kind") != "range_test":
+        assert RunConfig(**record.config).id == record.id
 
 
 def test_equal_configs_have_equal_ids_however_they_are_written():

@@ -3,8 +3,8 @@
 import pytest
 
 from helpers.core.errors import UserError
-from helpers.study.open import PRESETS, open_study, seconds_of
 from helpers.study.contest_settings import READINGS
+from helpers.study.open import PRESETS, open_study, seconds_of
 
 
 def opened(injected="", **namespace):

@@ -1,0 +1,240 @@
+"""What the generated blocks of the README say, and the ledger of claims: read from results/, never typed, never invented."""
+
+import json
+import textwrap
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from helpers.core.errors import RecordError
+from helpers.core.files import read_json, results_dir, shown
+from helpers.study.claims import COLUMNS, read_claims, verdict_table
+from helpers.study.open import PRESETS, preset_values
+from helpers.study.report import MISSING, markdown
+
+STUDY, MAIN = "backbone_contest", "cpu"
+READINGS = {"": "as written", "fair": "fair", "as_run": "as run"}
+EXPECTED = ("cpu", "cpu-fair", "cpu-as_run")  # asked for in the README even before they are computed
+REASON = 120  # characters of a reason in the README; the ledger has all of it
+
+
+def command(study: str, variant: str) -> str:
+    """What to type to compute a variant."""
+    preset, _, reading = variant.partition("-")
+    return f"make study NAME={study} PRESET={preset}" + (f' ARGS="-p reading {reading}"' if reading else "")
+
+
+def title(variant: str) -> str:
+    preset, _, reading = variant.partition("-")
+    return f"Preset `{preset}`, reading *{READINGS.get(reading, reading)}*"
+
+
+def missing(variant: str, what: str = "Not computed yet") -> str:
+    return f"*{what}: `{command(STUDY, variant)}`*"
+
+
+def variants(study: str = "*") -> list[Path]:
+    """Folders of executed variants. The demo's are not part of the repository, so nothing committed may rest on them."""
+    found = [path for path in results_dir().glob(f"{study}/*") if path.name.partition("-")[0] in PRESETS and path.is_dir()]
+    order = [*PRESETS, *READINGS]
+    kept = [path for path in found if path.name.partition("-")[0] != "demo"]
+    return sorted(
+        kept, key=lambda path: (path.parent.name, *(order.index(part) if part in order else 9 for part in path.name.partition("-")[::2]))
+    )
+
+
+def link(path: Path) -> str:
+    """A path as the README names it."""
+    return f"results/{Path(path).relative_to(results_dir()).as_posix()}"
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Some columns of a table that a study wrote, or an error that says how to get it back."""
+    try:
+        return pd.read_csv(path, dtype={"published": str, "claim": str} if "claim" in columns else None)[list(columns)]
+    except (OSError, ValueError, KeyError) as error:
+        raise RecordError(f"Cannot read {shown(path)} ({error}). Execute its study again; finished runs are kept.") from error
+
+
+def entry(folder: Path, name: str) -> dict:
+    """What index.json says of a table or figure."""
+    found = [each for each in read_json(folder / "index.json") if each.get("name") == name]
+    if not found:
+        raise RecordError(f"{shown(folder / 'index.json')} does not name {name}. Execute its study again; finished runs are kept.")
+    return found[0]
+
+
+def interval(row) -> str:
+    """A mean with its interval, or why there is none."""
+    if pd.isna(row["ours"]):
+        return "missing" if pd.isna(row.get("note")) else str(row["note"])
+    return f"{row['ours']:.2f}" + ("" if pd.isna(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]")
+
+
+def main_table() -> str:
+    folder = results_dir() / STUDY / MAIN
+    if not (folder / "optimizers.csv").is_file():
+        return missing(MAIN)
+    wanted = ("backbone", "optimizer", "published", "ours", "low", "high", "n", "interval over", "note", "encoder", "stem")
+    frame = read_table(folder / "optimizers.csv", wanted)
+    frame.insert(3, "ours [95 %]", [interval(row) for _, row in frame.iterrows()])
+    frame = frame.drop(columns=["ours", "low", "high", "note"])
+    behind = f"[table with all columns and the runs behind it]({link(folder / 'optimizers.md')})"
+    return f"**{entry(folder, 'optimizers')['caption']}** {title(MAIN)}; {behind}.\n\n{markdown(frame)}"
+
+
+def main_figure() -> str:
+    folder = results_dir() / STUDY / MAIN
+    picture = folder / "accuracy_by_backbone.png"
+    return f"![{entry(folder, picture.stem)['alt']}]({link(picture)})" if picture.is_file() else missing(MAIN)
+
+
+def headline() -> str:
+    path = results_dir() / STUDY / MAIN / "headline.csv"
+    if not path.is_file():
+        return missing(MAIN)
+    if read_table(path, ("ours",))["ours"].isna().all():
+        return missing(MAIN, "Not run yet")
+    frame = read_table(path, ("protocol", "untrained", "ours", "low", "high", "gain", "interval over", "encoder", "stem"))
+    frame.insert(2, "ours [95 %]", [interval(row) for _, row in frame.iterrows()])
+    return f"**{entry(path.parent, 'headline')['caption']}**\n\n{markdown(frame.drop(columns=['ours', 'low', 'high']))}"
+
+
+def read_verdicts(path: Path) -> pd.DataFrame:
+    """A claims.csv, once each of its claims is known to exist still."""
+    frame = read_table(path, COLUMNS)
+    retired = sorted(set(frame["claim"]) - set(read_claims()))
+    if retired:
+        raise RecordError(
+            f"{shown(path)} judges {', '.join(retired)}, which claims.toml no longer has. "
+            f"Judge again, nothing is trained: `{command(path.parent.parent.name, path.parent.name)}`"
+        )
+    return frame
+
+
+def count(frame: pd.DataFrame) -> str:
+    found = Counter(frame["verdict"])
+    return ", ".join(f"{found[verdict]} {verdict}" for verdict in ("supported", "contradicted", "undecided") if found[verdict])
+
+
+def verdicts() -> str:
+    parts = []
+    for variant in dict.fromkeys([*EXPECTED, *(path.name for path in variants(STUDY))]):
+        path = results_dir() / STUDY / variant / "claims.csv"
+        if not path.is_file():
+            parts.append(f"**{title(variant)}.** {missing(variant)}")
+            continue
+        frame = read_verdicts(path)
+        table = verdict_table(frame)[["claim", "says", "published", "ours [95 %]", "verdict", "reason"]]
+        table["reason"] = [textwrap.shorten(str(reason), REASON, placeholder=" …") for reason in table["reason"]]
+        scope = ", ".join(f"*{scope}*" for scope in frame["scope"].unique())
+        parts.append(f"**{title(variant)}, scope {scope}:** {count(frame)}.\n\n{markdown(table)}")
+    return "\n\n".join(parts) + "\n\nEvery verdict with its whole reason: [results/claims.md](results/claims.md)."
+
+
+def speed() -> str:
+    rows = []
+    for path in sorted((results_dir() / "bench").glob("*.json")):
+        for r in read_json(path):
+            rows.append(
+                {
+                    "device": f"[{r['device']['name']}]({link(path.with_suffix('.md'))})",
+                    "encoder (stem)": f"{r['backbone']} ({r['stem']})",
+                    "batch": r["batch"],
+                    "images/s": round(r["end_to_end"]),
+                    "times the standard approach": r["ratio_to_standard"],
+                    "views, times torchvision's": r["ratio_of_views"],
+                    "share of the bare step's speed": r["ratio_to_bound"],
+                    "rounds": r["rounds"],
+                }
+            )
+    return markdown(pd.DataFrame(rows)) if rows else "*Not measured yet: `make bench`*"
+
+
+def notebooks() -> str:
+    rows = []
+    for folder in variants():
+        book = folder / f"{folder.parent.name}.ipynb"
+        if book.is_file():
+            page = book.with_suffix(".html")
+            rows.append(
+                {
+                    "study": folder.parent.name,
+                    "variant": folder.name,
+                    "state": _state(book),
+                    **_cost(folder / "cost.csv"),
+                    "read": f"[notebook]({link(book)})" + (f", [HTML]({link(page)})" if page.is_file() else ""),
+                    "tables and figures": f"[{folder.name}/]({link(folder)})",
+                }
+            )
+    return markdown(pd.DataFrame(rows)) if rows else missing(MAIN, "No executed notebook yet")
+
+
+def _state(book: Path) -> str:
+    """An execution that was cut off has a first cell that says so."""
+    try:
+        return "stopped early" if json.loads(book.read_text(encoding="utf-8"))["cells"][0].get("id") == "stopped" else "whole"
+    except (ValueError, KeyError, IndexError) as error:
+        raise RecordError(f"Cannot read {shown(book)} ({error}). Execute its study again; finished runs are kept.") from error
+
+
+def _cost(path: Path) -> dict:
+    if not path.is_file():
+        return {"runs": MISSING, "hours of runs": MISSING}
+    frame = read_table(path, ("run", "seconds"))
+    done = frame["seconds"].notna().sum()
+    return {"runs": f"{done} of {len(frame)}" if done < len(frame) else str(done), "hours of runs": f"{frame['seconds'].sum() / 3600:.2f}"}
+
+
+def presets() -> str:
+    rows = []
+    for preset in PRESETS:
+        values = preset_values(STUDY, preset, "as_written")
+        nets = [f"{net['name']} ({net['stem']})" for net in values["encoders"].values()]
+        rows.append(
+            {
+                "preset": f"`{preset}`",
+                "scope": values["scope"],
+                "dataset": values["dataset"],
+                "training images": str(values.get("train_images", "all")),
+                "test images": str(values.get("test_images", "all")),
+                "epochs": values["epochs"],
+                "batch": values["batch_size"],
+                "seeds": values["seeds"],
+                "encoders (stems)": ", ".join(nets),
+            }
+        )
+    return markdown(pd.DataFrame(rows))
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "main-table": main_table,
+    "main-figure": main_figure,
+    "headline": headline,
+    "verdicts": verdicts,
+    "speed": speed,
+    "notebooks": notebooks,
+    "presets": presets,
+}
+
+
+def ledger() -> str:
+    """results/claims.md: every claim in every variant of every study."""
+    found = {path: read_verdicts(path / "claims.csv") for path in variants() if (path / "claims.csv").is_file()}
+    parts = ["# Ledger of claims", "Written by `make results-tables` from every variant's claims.csv. A verdict holds for its scope only."]
+    if not found:
+        return "\n\n".join([*parts, f"No study was executed yet: `{command(STUDY, MAIN)}`"]) + "\n"
+    judged = {f"{path.parent.name}, {path.name}": dict(zip(frame["claim"], frame["verdict"], strict=True)) for path, frame in found.items()}
+    claims = [claim for claim in read_claims() if any(claim in verdicts for verdicts in judged.values())]
+    grid = [{"claim": claim, **{name: verdicts.get(claim, MISSING) for name, verdicts in judged.items()}} for claim in claims]
+    parts.append(markdown(pd.DataFrame(grid)))
+    for path, frame in found.items():
+        where = f"[{path.parent.name}/{path.name}]({path.relative_to(results_dir()).as_posix()})"
+        parts += [
+            f"## {path.parent.name}, {path.name}",
+            f"{count(frame)}; tables, figures and runs in {where}.",
+            markdown(verdict_table(frame)),
+        ]
+    return "\n\n".join(parts) + "\n"

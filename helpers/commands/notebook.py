@@ -17,6 +17,7 @@ from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
+from helpers.commands.follow import progress_lines
 from helpers.core.files import REPOSITORY, shown, write_text
 
 LARGE = 2_000_000  # bytes; code hosts stop showing notebooks not far above
@@ -77,7 +78,8 @@ def execute(source: Path, target: Path, parameters: dict, timeout: int) -> Outco
     with tempfile.TemporaryDirectory(prefix="notebook-") as folder, Signals() as signals:
         part = Path(folder) / target.name
         try:
-            _papermill(source, part, parameters, timeout)
+            with progress_lines(Path(folder) / "progress"):
+                _papermill(source, part, parameters, timeout)
         except PapermillExecutionError as error:
             problem, code = f"in the cell that begins `{_first_line(error.source)}`: {error.ename}: {error.evalue.strip()}", 1
         except CellTimeoutError:

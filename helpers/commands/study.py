@@ -15,9 +15,8 @@ from helpers.commands import notebook
 from helpers.core.errors import DataError, RecordError, UserError, pick, unknown
 from helpers.core.files import REPOSITORY, results_dir, shown, write_text
 from helpers.study.records import runs_dir
+from helpers.study.variants import PRESETS, variant_name
 
-# The presets every study has, each with the hours after which a single cell counts as hanging.
-PRESETS = {"demo": 1, "cpu": 24, "gpu": 48, "paper": 24 * 60}
 WORDS = {"true": True, "false": False, "none": None}
 
 
@@ -35,7 +34,7 @@ def run(given: argparse.Namespace, notebooks: Path) -> int:
     hours = given.timeout or pick("preset", given.preset, PRESETS)
     source = find(given.study, notebooks)
     values = parameters(source, {"preset": given.preset, **{name: read_value(text) for name, text in given.p}})
-    folder = results_dir() / given.study / variant(given.preset, values)
+    folder = results_dir() / given.study / variant_name(given.preset, values.get("reading"))
     if given.fresh or os.environ.get("FRESH", "") not in ("", "0"):
         os.environ["RUNS_DIR"] = str(results_dir() / "trials" / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}" / "runs")
         print("Starting from an empty runs folder: nothing is taken from finished runs.")
@@ -87,12 +86,6 @@ def read_value(text: str) -> object:
             ) from None
         return text
     return text if text in ("NaN", "Infinity", "-Infinity") else value
-
-
-def variant(preset: str, values: dict) -> str:
-    """The name of the results folder: the preset, with the reading where it is not the default one."""
-    reading = values.get("reading") or "as_written"
-    return preset if reading == "as_written" else f"{preset}-{reading}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,38 +19,42 @@ INTERVALS = "bars: 95 % interval over seeds; over test images where n = 1"
 
 
 def accuracy_by_backbone(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
-    """Each backbone under the reference optimizer: interval, single seeds, and the published figure."""
-    figure, ((axes,),) = canvas(height=3.8)
+    """Each backbone under the reference optimizer, interval and single seeds; the published figures in a panel of their own scale."""
+    figure, ((ours, theirs),) = canvas(columns=2, height=3.6)
+    counts = {backbone: len(contest.entrant(cells, backbone).records) for backbone in BACKBONES}
     for place, backbone in enumerate(BACKBONES):
-        arm = contest.entrant(cells, backbone)
-        _interval(axes, place, arm, readout, style.BACKBONES[backbone])
-        theirs = contest.published()["accuracy"][backbone][REFERENCE]
-        axes.plot(place + 0.25, theirs, "D", mfc="none", color="black", ms=8, label="published" if place == 0 else None)
-    counts = [len(contest.entrant(cells, backbone).records) for backbone in BACKBONES]
-    axes.set_xticks(range(3), [f"{name}\n(n = {n})" for name, n in zip(BACKBONES, counts, strict=True)])
-    axes.set(xlim=(-0.5, 2.6), ylabel=f"test accuracy, {readout} (%)", title=f"Accuracy by backbone, {REFERENCE} [{scope}]")
-    axes.set_xlabel(INTERVALS)
-    axes.legend(loc="best")
+        _interval(ours, place, contest.entrant(cells, backbone), readout, style.BACKBONES[backbone])
+        theirs.plot(place, contest.published()["accuracy"][backbone][REFERENCE], "D", mfc="none", color=style.BACKBONES[backbone], ms=8)
+    ours.set_xticks(range(3), [f"{backbone}\n(n = {n})" for backbone, n in counts.items()])
+    ours.set(ylabel=f"test accuracy, {readout} (%)", title=f"ours [{scope}]")
+    theirs.set_xticks(range(3), BACKBONES)
+    theirs.set(ylabel="test accuracy (%)", title="published")
+    for axes in (ours, theirs):
+        axes.set_xlim(-0.5, 2.5)
+    figure.suptitle(f"Accuracy by backbone, {REFERENCE}")
+    figure.supxlabel(INTERVALS, fontsize=9.5)
     return figure
 
 
 def optimizer_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
-    """Backbones side by side under each optimizer; diamonds are the published figures."""
-    figure, ((axes,),) = canvas(height=4.0)
+    """Backbones side by side under each optimizer; the published figures below, at a scale of their own."""
+    figure, panels = canvas(rows=2, height=5.4)
+    ours, theirs = panels[:, 0]
     names = contest.optimizers(cells)
-    for shift, backbone in zip((-0.22, 0, 0.22), BACKBONES, strict=True):
+    for shift, backbone in zip((-0.2, 0, 0.2), BACKBONES, strict=True):
         colour = style.BACKBONES[backbone]
         for place, optimizer in enumerate(names):
-            arm = contest.entrant(cells, backbone, optimizer)
-            _interval(axes, place + shift, arm, readout, colour)
-            theirs = contest.published()["accuracy"][backbone].get(optimizer)
-            if theirs is not None:
-                axes.plot(place + shift + 0.08, theirs, "D", mfc="none", color=colour, ms=6)
-    axes.set_xticks(range(len(names)), names)
-    axes.set(
-        xlim=(-0.5, len(names) - 0.5), ylabel=f"test accuracy, {readout} (%)", title=f"Accuracy by optimizer [{scope}]", xlabel=INTERVALS
-    )
-    _legend_of_backbones(axes, "ooo")
+            _interval(ours, place + shift, contest.entrant(cells, backbone, optimizer), readout, colour)
+            published = contest.published()["accuracy"][backbone].get(optimizer)
+            if published is not None:
+                theirs.plot(place + shift, published, "D", mfc="none", color=colour, ms=7)
+    for axes in (ours, theirs):
+        axes.set_xticks(range(len(names)), names)
+        axes.set_xlim(-0.5, len(names) - 0.5)
+    ours.set(ylabel=f"{readout} (%)", title=f"Test accuracy by optimizer, ours [{scope}]")
+    theirs.set(ylabel="published (%)", title="Published")
+    figure.supxlabel(INTERVALS, fontsize=9.5)
+    _legend_of_backbones(ours, "ooo")
     return figure
 
 

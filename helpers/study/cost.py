@@ -51,7 +51,7 @@ def forecast(configs: Sequence[RunConfig], device: str = "auto") -> pd.DataFrame
     table = pd.DataFrame(list(rows.values()), columns=["runs", "to do", "cached", "minutes", "PFLOP", "Wh"])
     total = {"runs": "all", **table[["to do", "cached", "minutes", "PFLOP", "Wh"]].sum().to_dict()}
     table = pd.concat([table, pd.DataFrame([total])], ignore_index=True).astype({"to do": int, "cached": int})
-    return table.round({"minutes": 1, "PFLOP": 3, "Wh": 1})
+    return table.round({"minutes": 1, "PFLOP": 6, "Wh": 1})
 
 
 def _evaluation_seconds(config: RunConfig, cost: dict) -> float:

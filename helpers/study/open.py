@@ -14,8 +14,8 @@ from helpers.study.config import Section
 from helpers.study.contest_settings import READINGS, ContestSettings
 from helpers.study.manifest import code_version, versions
 from helpers.study.report import Report
+from helpers.study.variants import DEFAULT_READING, PRESETS, variant_name
 
-PRESETS = ("demo", "cpu", "gpu", "paper")
 CONTROLS = ("preset", "reading", "device", "time_budget", "train")
 STUDIES: dict[str, tuple[type[Section], tuple[str, ...]]] = {"backbone_contest": (ContestSettings, READINGS)}
 
@@ -35,7 +35,7 @@ class Study:
 
     @property
     def variant(self) -> str:
-        return self.preset if self.reading == "as_written" else f"{self.preset}-{self.reading}"
+        return variant_name(self.preset, self.reading)
 
     @property
     def scope(self) -> str:
@@ -67,7 +67,7 @@ def open_study(name: str, namespace: dict) -> Study:
             raise UserError(
                 f"Unknown parameter {injected!r} of {name}. Nearest: {', '.join(nearest(injected, known))}. All: {', '.join(known)}."
             )
-    preset, reading = namespace.get("preset", "demo"), namespace.get("reading", "as_written")
+    preset, reading = namespace.get("preset", "demo"), namespace.get("reading", DEFAULT_READING)
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
     if reading not in readings:
@@ -75,7 +75,6 @@ def open_study(name: str, namespace: dict) -> Study:
     values = preset_values(name, preset, reading)
     values |= {key: namespace[key] for key in known if key not in CONTROLS and namespace.get(key) is not None}
     settings = settings_class(**values)
-    variant = preset if reading == "as_written" else f"{preset}-{reading}"
     device = namespace.get("device") or "auto"
     pick_device(device)
     return Study(
@@ -86,7 +85,7 @@ def open_study(name: str, namespace: dict) -> Study:
         seconds_of(namespace.get("time_budget")),
         _flag("train", namespace.get("train", True)),
         settings,
-        Report(results_dir() / name / variant),
+        Report(results_dir() / name / variant_name(preset, reading)),
     )
 
 

@@ -86,7 +86,7 @@ class Record:
         return {
             "config": self.config,
             "manifest": {k: v for k, v in self.manifest.items() if k not in VOLATILE},
-            "metrics": metrics.to_dict("list"),
+            "metrics": metrics.to_csv(index=False),  # every digit, and two missing values are the same
             "evaluations": self.evaluations,
             "arrays": {k: (v.dtype.str, v.shape, v.tobytes()) for k, v in self.arrays.items()},
         }

@@ -11,6 +11,7 @@ import pytest
 
 from helpers.commands import study
 from helpers.core.errors import UserError
+from helpers.study.variants import variant_name
 
 PARAMETERS = 'preset = "demo"\nreading = "as_written"\nseeds = 1\nfail = False  # raise in the second cell\nsleep = 0\norderly = False\n'
 REPORT = """\
@@ -152,8 +153,8 @@ def test_values_are_read_as_typed():
 
 
 def test_variant_names_the_reading_unless_it_is_the_default():
-    assert study.variant("cpu", {}) == study.variant("cpu", {"reading": "as_written"}) == "cpu"
-    assert study.variant("cpu", {"reading": "as_run"}) == "cpu-as_run"
+    assert variant_name("cpu") == variant_name("cpu", "as_written") == "cpu"
+    assert variant_name("cpu", "as_run") == "cpu-as_run"
 
 
 def test_fresh_comes_from_the_environment_too(notebooks, monkeypatch, capfd):

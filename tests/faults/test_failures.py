@@ -78,7 +78,7 @@ def test_a_sweep_goes_on_after_every_kind_of_failure(house, broken, tiny, monkey
         "vit_micro: a patch of 5 does not divide the image size 32. Patches that do: 1, 2, 4, 8, 16, 32": tiny(
             encoder={"name": "vit_micro", "stem": "patch5"}
         ),
-        "batch size 64 is larger than the 12 images": tiny(method={"name": "supervised", "options": {}}, data={"label_fraction": 0.1}),
+        "batch size 64 is larger than the 13 images": tiny(method={"name": "supervised", "options": {}}, data={"label_fraction": 0.1}),
         "accumulate = 3 needs that many batches an epoch, but there are 2": tiny(training={"accumulate": 3}),
         "Unknown dataset 'embeded'. Did you mean 'embedded'": tiny(data={"dataset": "embeded"}),
         "Unknown split of embedded 'tset'. Did you mean 'test'": tiny(data={"test_split": "tset"}),

@@ -10,7 +10,6 @@ import time
 import pytest
 
 from helpers.core.files import cache_dir, lock
-from helpers.study import records
 from helpers.study.run import run
 from helpers.study.sweep import sweep
 from helpers.training import Stopped
@@ -24,71 +23,52 @@ from helpers.study.config import RunConfig
 from helpers.study import run as module
 from helpers.study.sweep import sweep
 from helpers.training import Training
-here, name, pause = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
-configs = [RunConfig.model_validate_json(text) for text in sys.argv[4:]]
-steps, take, report = [], Training.take, module.EpochReport.__call__
+here, configs = Path(sys.argv[1]), [RunConfig.model_validate_json(text) for text in sys.argv[2:]]
+steps, take = [], Training.take
 
 def counted(self, group):
     steps.append(self.step)
     take(self, group)
 
 def slow(self, row, epochs):
-    (here / f"{name}.epoch").touch()
-    time.sleep(pause)
+    (here / self.name).touch()
+    time.sleep(0.3)
 
 Training.take, module.EpochReport.__call__ = counted, slow
-(here / f"{name}.ready").touch()
-while not (here / "go").exists():
-    time.sleep(0.01)
 outcome = sweep(configs, device="cpu")
 print(json.dumps({"steps": len(steps), "stopped": outcome.stopped, "there": [outcome[c] is not None for c in configs]}))
 """
 
 
-def start(here, name, pause, *configs):
-    command = [sys.executable, "-c", CHILD, str(here), name, str(pause), *(config.model_dump_json() for config in configs)]
-    return subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(path, *children):
+def wait_for(path, child):
     until = time.monotonic() + 120
     while not path.exists():
-        assert time.monotonic() < until and all(child.poll() is None for child in children), [c.communicate() for c in children]
+        assert time.monotonic() < until and child.poll() is None, child.communicate()
         time.sleep(0.01)
 
 
-def said(child):
-    out, error = child.communicate(timeout=120)
-    assert child.returncode == 0, error
-    return out, json.loads(out.strip().splitlines()[-1])
-
-
-def test_two_processes_train_a_run_once_and_sigterm_ends_in_a_checkpoint(house, tiny, undisturbed, steps):
-    """Three children at once, for the import is most of their time: two ask for the same run, the third is told to stop."""
+def test_two_processes_train_a_run_once_and_sigterm_ends_in_a_checkpoint(house, tiny, undisturbed, steps, capsys):
+    """A child and this process ask for the same run; then the child, at its next run by now, is told to stop."""
     shared, long, after = tiny(), tiny(training={"epochs": 8}), tiny(seed=1)
     expected = undisturbed(shared), undisturbed(long)
-    home = house.home
-    twins = [start(home, name, 0.1, shared) for name in ("a", "b")]
-    stopped = start(home, "c", 0.3, long, after)
-    for name in ("a", "b", "c"):
-        wait_for(home / f"{name}.ready", *twins, stopped)
-    (home / "go").touch()
-    wait_for(home / "c.epoch", stopped)
-    stopped.send_signal(signal.SIGTERM)
-    results = [said(child) for child in (*twins, stopped)]
-
-    assert sorted(result["steps"] for _, result in results[:2]) == [0, 8]
-    assert sum("made by another process; waiting" in out for out, _ in results[:2]) == 1
-    assert all(result["there"] == [True] for _, result in results[:2])
-    assert records.find(shared.id).essence() == expected[0]
-
-    _, result = results[2]
-    assert 0 < result["steps"] < 16 and result["there"] == [False, False]
-    assert "because SIGTERM was received; run again to go on from there" in result["stopped"]
-    assert list((cache_dir() / "checkpoints" / long.id).glob("step-*.pt"))
     steps.clear()
+    command = [sys.executable, "-c", CHILD, str(house.home), *(config.model_dump_json() for config in (shared, long, after))]
+    child = subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(house.home / shared.id, child)  # it has ended an epoch of the first
+    assert run(shared, "cpu").essence() == expected[0]
+    assert "made by another process; waiting" in capsys.readouterr().out and steps == []
+
+    wait_for(house.home / long.id, child)
+    child.send_signal(signal.SIGTERM)
+    out, error = child.communicate(timeout=120)
+    assert child.returncode == 0, error
+    result = json.loads(out.strip().splitlines()[-1])
+    assert result["there"] == [True, False, False]
+    assert "because SIGTERM was received; run again to go on from there" in result["stopped"]
+    assert 8 < result["steps"] < 8 + 16, "trained once, and half of the second"
+
     assert sweep([long], device="cpu")[long].essence() == expected[1]
-    assert steps == list(range(result["steps"], 16)), "it did not go on from where it stopped"
+    assert steps == list(range(result["steps"] - 8, 16)), "it did not go on from where it stopped"
 
 
 def test_waiting_for_another_process_can_be_stopped(house, tiny, capsys):

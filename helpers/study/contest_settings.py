@@ -31,7 +31,7 @@ class ContestSettings(Section):
     optimizers: Annotated[list[str], Field(min_length=1)] = list(OPTIMIZERS)
     seeds: Positive  # of the RAdam column, which decides C1
     optimizer_seeds: Count  # of the other columns
-    fairness_seeds: Count  # of SiT's three tasks on ViT and on ResNet
+    fairness_seeds: Count  # of SiT's three tasks on the ViT; the ResNet gets no more than optimizer_seeds
     sensitivity_seeds: Count  # of the sweep over wrong rates
     sensitivity_factors: list[Annotated[float, Field(gt=0)]] = [0.1, 1.0, 10.0]
     range_seeds: Positive

@@ -1,5 +1,6 @@
 """The loop: resumes bit for bit, accumulates with global negatives, stops with a reason, never saves a broken state."""
 
+import shutil
 import warnings
 
 import numpy as np
@@ -118,6 +119,16 @@ def test_an_exploding_loss_stops_with_step_rate_and_last_good_checkpoint(tmp_pat
         train(method, batches, settings(), CPU, folder=tmp_path)
     state = checkpoints.load_newest(tmp_path, CPU)
     assert state is not None and all(v.isfinite().all() for v in state["method"].values() if v.is_floating_point())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("c++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_a_compiled_run_learns_the_same():
+    losses = []
+    for compiled in (False, True):
+        method, batches = parts(encoder="vit_micro", stem="patch8")
+        losses.append([row["loss"] for row in train(method, batches, settings(epochs=1, compile=compiled), CPU)])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 def test_too_few_batches_to_accumulate_is_an_error():

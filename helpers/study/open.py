@@ -41,7 +41,7 @@ class Study:
     def scope(self) -> str:
         return self.settings.scope
 
-    def card(self) -> pd.DataFrame:
+    def card(self):
         """The run card: what code, machine and settings this notebook was executed with."""
         code, device = code_version(), describe(pick_device(self.device))
         state = "with changes" if code["changed"] else "as committed"
@@ -55,7 +55,7 @@ class Study:
         rows |= {
             key: str(value) for key, value in values.items() if key not in ("encoders", "heads", "headline", "scope") and value is not None
         }
-        return pd.DataFrame({"value": rows})
+        return pd.DataFrame({"value": rows}).style.set_properties(**{"text-align": "left", "white-space": "normal"})
 
 
 def open_study(name: str, namespace: dict) -> Study:

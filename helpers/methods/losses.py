@@ -17,8 +17,3 @@ def nt_xent(z1: torch.Tensor, z2: torch.Tensor, temperature: float) -> torch.Ten
         similarity.fill_diagonal_(float("-inf"))
         partner = torch.arange(2 * count, device=z.device).roll(count)
         return F.cross_entropy(similarity, partner)
-
-
-def uncertainty_weighted(losses: dict[str, torch.Tensor], log_variances: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Several tasks in one loss, each weighted by a learned precision: sum of exp(-s) L + s, smallest at s = log L."""
-    return sum(torch.exp(-log_variances[task]) * loss + log_variances[task] for task, loss in losses.items())

@@ -79,9 +79,7 @@ class Encoder(nn.Module):
     def _pool(self, body: torch.Tensor) -> torch.Tensor:
         if self.concat:
             return self.feature(body.flatten(1))
-        if hasattr(self.net, "forward_head"):
-            return self.net.forward_head(body, pre_logits=True)
-        return body.mean((2, 3)) if body.ndim == 4 else body
+        return self.feature(self.net.forward_head(body, pre_logits=True) if hasattr(self.net, "forward_head") else body)
 
     def _map(self, body: torch.Tensor) -> torch.Tensor:
         if body.ndim == 4:

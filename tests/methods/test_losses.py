@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from helpers.methods.losses import nt_xent, uncertainty_weighted
+from helpers.methods.losses import nt_xent
 
 
 def naive(z1, z2, temperature):
@@ -49,10 +49,3 @@ def test_nt_xent_does_not_depend_on_the_length_of_its_inputs():
     torch.manual_seed(0)
     z1, z2 = torch.randn(6, 3), torch.randn(6, 3)
     assert nt_xent(z1 * 100, z2, 0.5).item() == pytest.approx(nt_xent(z1, z2 * 0.01, 0.5).item(), rel=1e-5)
-
-
-def test_uncertainty_weights_are_smallest_at_the_log_of_the_loss():
-    loss = torch.tensor(0.7)
-    s = {"a": torch.tensor(math.log(0.7), requires_grad=True)}
-    uncertainty_weighted({"a": loss}, s).backward()
-    assert s["a"].grad.abs() < 1e-6

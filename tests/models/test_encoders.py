@@ -241,3 +241,16 @@ def test_wrong_image_size_is_refused(name, images):
         encoder(images)
     with pytest.raises(UserError, match="positive whole number"):
         build_encoder(name, 0)
+
+
+@pytest.mark.parametrize("name", ["resnet_tiny", "convnext_micro", "vit_micro", "vit_contest"])
+def test_feature_norm_leaves_every_feature_with_mean_zero_and_deviation_one(name):
+    small = {"dim": 64, "depth": 1, "heads": 1, "feature_width": 32} if name == "vit_contest" else {}
+    encoder = build_encoder(name, 32, feature_norm="layer", **small).eval()
+    images = torch.randn(4, 3, 32, 32)
+    features, maps = encoder.features_and_map(images)
+    assert torch.equal(features, encoder(images))
+    assert features.mean(1).abs().max() < 1e-4
+    assert torch.allclose(features.std(1, unbiased=False), torch.ones(4), atol=1e-2)
+    plain = build_encoder(name, 32, **small)
+    assert encoder.width == plain.width and sum(p.numel() for p in encoder.parameters()) == sum(p.numel() for p in plain.parameters())

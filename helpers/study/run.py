@@ -134,7 +134,7 @@ def _run_range_test(config: RunConfig, asked: RangeTest, device: torch.device) -
     line(f"{config.range_test_id}  range test of {config.encoder.name} with {config.training.optimizer}")
     steps = {name: getattr(asked, name) for name in ("seeds", "low", "high", "coarse_steps", "fine_steps")}
     coarse, fine = range_test(lambda seed: build(config, device, seed), settings_of(config, asked.low), device, **steps)
-    last = fine or coarse
+    last = coarse if fine is None or fine.rate_at_minimum is None else fine
     arrays = {}
     for name, sweep in (("coarse", coarse), ("fine", fine)):
         if sweep is not None:
@@ -144,6 +144,8 @@ def _run_range_test(config: RunConfig, asked: RangeTest, device: torch.device) -
         "minimum": "none" if last.rate_at_minimum is None else "found",
         "reason": last.reason,
     }
+    if fine is not None and last is coarse:
+        result["reason"] += f" (coarse; in the fine sweep {fine.reason})"
     return records.save(
         config.range_test_id,
         config=config.range_test_config(),

@@ -36,7 +36,8 @@ def run(given: argparse.Namespace, notebooks: Path) -> int:
     values = parameters(source, {"preset": given.preset, **{name: read_value(text) for name, text in given.p}})
     folder = results_dir() / given.study / variant_name(given.preset, values.get("reading"))
     if given.fresh or os.environ.get("FRESH", "") not in ("", "0"):
-        os.environ["RUNS_DIR"] = str(results_dir() / "trials" / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}" / "runs")
+        trial = results_dir() / "trials" / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+        os.environ["RUNS_DIR"], os.environ["CHECKPOINT_DIR"] = str(trial / "runs"), str(trial / "checkpoints")
         print("Starting from an empty runs folder: nothing is taken from finished runs.")
     _check_writable(folder)
     if values.get("train") is not False:

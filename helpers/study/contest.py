@@ -237,6 +237,9 @@ def c8(cells, readout, reading):
     tried = [backbone for backbone in BACKBONES if ((cells["part"] == "sensitivity") & (cells["backbone"] == backbone)).any()]
     if not tried:
         raise Undecided("no run of the rate sweep in this variant")
+    for row in cells[cells["part"] == "sensitivity"].itertuples():
+        if getattr(row.record, "manifest", {}).get("resolved", {}).get("rate_at_minimum", 0) is None:
+            raise Undecided("the range test had no minimum: every run took the default rate, so no rate was wrong on purpose")
     weights = [("fixed", 1.0), ("one-cycle", -1.0)]
     factors = [(1.0, 1.0), (0.1, -0.5), (10.0, -0.5)]
     return [

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.core.errors import RecordError
+from helpers.core.errors import RecordError, UserError
 from helpers.core.files import read_json, results_dir, shown, why_not, write_bytes, write_json, write_text
 
 FILES = ("config.json", "manifest.json", "metrics.csv", "evaluations.json", "arrays.npz")
 LARGEST = 300_000  # bytes of arrays a record may hold
-VOLATILE = ("seconds", "started", "ended", "energy", "host", "device", "resumed", "code", "versions")
+VOLATILE = ("seconds", "training_seconds", "started", "ended", "energy", "host", "device", "resumed", "code", "versions")
 
 
 def runs_dir() -> Path:
@@ -114,7 +114,7 @@ def save(run: str, *, config: dict, manifest: dict, metrics: list[dict], evaluat
     np.savez_compressed(packed, **arrays)
     if packed.tell() > LARGEST:
         sizes = ", ".join(f"{k} {v.nbytes // 1000} kB" for k, v in sorted(arrays.items(), key=lambda item: -item[1].nbytes)[:3])
-        raise RecordError(f"The arrays of {run} are {packed.tell() // 1000} kB, a record holds {LARGEST // 1000}; largest: {sizes}.")
+        raise UserError(f"The arrays of {run} are {packed.tell() // 1000} kB, a record holds {LARGEST // 1000}; largest: {sizes}.")
     path = runs_dir() / run
     part = _empty_folder(path)
     try:

@@ -1,10 +1,12 @@
 """One run from its config to its record: data, views, encoder, method, training, evaluation, in this order."""
 
 import functools
+import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -91,7 +93,7 @@ def settings_of(config: RunConfig, rate: float) -> TrainSettings:
 
 
 def checkpoint_folder(config: RunConfig):
-    return cache_dir() / "checkpoints" / config.id
+    return Path(os.environ.get("CHECKPOINT_DIR") or cache_dir() / "checkpoints") / config.id
 
 
 def encoder_file(run_id: str):
@@ -122,18 +124,18 @@ def find_rate(config: RunConfig, device: torch.device, stop=lambda: None) -> tup
     if not isinstance(asked, RangeTest):
         return asked, {"rate": asked, "from": "given"}
     with _alone(config.range_test_id, stop):
-        record = records.find(config.range_test_id) or _run_range_test(config, asked, device)
+        record = records.find(config.range_test_id) or _run_range_test(config, asked, device, stop)
     found = record.evaluations["range_test"]["rate_at_minimum"]
     rate = asked.default if found is None else found * asked.factor
     how = "range test" if found is not None else f"default: {record.evaluations['range_test']['reason']}"
     return rate, {"rate": rate, "from": how, "range_test": record.id, "rate_at_minimum": found, "factor": asked.factor}
 
 
-def _run_range_test(config: RunConfig, asked: RangeTest, device: torch.device) -> records.Record:
+def _run_range_test(config: RunConfig, asked: RangeTest, device: torch.device, stop) -> records.Record:
     started, meter = time.time(), EnergyMeter(device)
     line(f"{config.range_test_id}  range test of {config.encoder.name} with {config.training.optimizer}")
     steps = {name: getattr(asked, name) for name in ("seeds", "low", "high", "coarse_steps", "fine_steps")}
-    coarse, fine = range_test(lambda seed: build(config, device, seed), settings_of(config, asked.low), device, **steps)
+    coarse, fine = range_test(lambda seed: build(config, device, seed), settings_of(config, asked.low), device, stop=stop, **steps)
     last = coarse if fine is None or fine.rate_at_minimum is None else fine
     arrays = {}
     for name, sweep in (("coarse", coarse), ("fine", fine)):
@@ -185,6 +187,7 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
     size = images.train.images.shape[-1]
     described = {
         "resolved": resolved,
+        "training_seconds": round(sum(row["seconds"] for row in metrics), 2),  # also of a run in several parts
         "parameters": parameters(method.encoder),
         "macs": macs(method.encoder),
         "training_flops": 3 * 2 * macs(method.encoder) * len(batches) * batches.batch_size * config.training.epochs * _views_of(method),

@@ -41,7 +41,7 @@ def load_newest(folder: Path, device: torch.device) -> dict | None:
         start = len(_MAGIC) + 32
         payload = content[start:]
         if content.startswith(_MAGIC) and hashlib.sha256(payload).digest() == content[len(_MAGIC) : start]:
-            return torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+            return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         path.unlink(missing_ok=True)
         then = "going back to the one before it" if _newest_first(folder) else "there is no other, so the run starts over"
         warnings.warn(f"Checkpoint {shown(path)} is damaged or cut short; {then}.", stacklevel=2)

@@ -97,7 +97,7 @@ class Training:
             return loss.detach(), logs
         # Several batches as one: first all outputs without a graph, then the loss over all of them, then each part again
         # with the gradient that the whole loss sends to its outputs. Memory of one part, negatives of the whole.
-        with torch.no_grad():
+        with torch.no_grad(), _statistics_kept(self.method):
             parts = [self._embed(inputs, part) for part, (inputs, _) in enumerate(prepared)]
         whole = {key: torch.cat([outputs[key] for outputs in parts]) for key in parts[0]}
         leaves = {key: value.requires_grad_() for key, value in whole.items() if value.is_floating_point()}
@@ -241,7 +241,10 @@ class Training:
             "metrics": self.metrics,
             "losses": torch.stack(self.losses).cpu() if self.losses else None,
             "logs": [{key: value.cpu() for key, value in log.items()} for log in self.logs],
-            "generators": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else []},
+            "generators": {
+                "cpu": torch.get_rng_state(),
+                "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            },
         }
         checkpoints.save(self.folder, self.step, state)
         self.saved_at, self.saved_step = time.perf_counter(), self.step
@@ -263,11 +266,24 @@ class Training:
         self.metrics = state["metrics"]
         self.losses = list(state["losses"].to(self.device)) if state["losses"] is not None else []
         self.logs = [{key: value.to(self.device) for key, value in log.items()} for log in state["logs"]]
-        torch.set_rng_state(state["generators"]["cpu"].cpu())
-        if state["generators"]["cuda"]:
-            torch.cuda.set_rng_state_all([s.cpu() for s in state["generators"]["cuda"]])
+        torch.set_rng_state(state["generators"]["cpu"])
+        if self.device.type == "cuda" and state["generators"]["cuda"] is not None:
+            torch.cuda.set_rng_state(state["generators"]["cuda"], self.device)
         self.resumed_at = self.saved_step = self.step
         return True
+
+
+@contextmanager
+def _statistics_kept(method: Method):
+    """Batch norms see these batches again in the pass that counts; here they use their statistics without recording them."""
+    norms = [(m, m.momentum) for m in method.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    for module, _ in norms:
+        module.momentum = 0.0
+    try:
+        yield
+    finally:
+        for module, momentum in norms:
+            module.momentum = momentum
 
 
 def _joined(batches: list[StepBatch]) -> StepBatch:

@@ -15,6 +15,7 @@ import torch
 from helpers.methods import Method
 from helpers.training.loop import Training, TrainSettings
 from helpers.training.optimizers import set_rate
+from helpers.training.stopping import Stopped
 
 SMOOTHING = 0.95  # weight of the past in the running mean of the loss, in a long test
 WINDOW = 20  # a sweep is at least this many windows of the running mean long: a longer memory would move the minimum up
@@ -34,7 +35,7 @@ class Sweep:
     reason: str
 
 
-def sweep_once(method: Method, batches, settings: TrainSettings, device: torch.device, rates: np.ndarray) -> np.ndarray:
+def sweep_once(method: Method, batches, settings: TrainSettings, device: torch.device, rates: np.ndarray, stop=lambda: None) -> np.ndarray:
     """The loss at each rate, NaN once it has exploded. Model, optimizer and generators are afterwards what they were."""
     weights = copy.deepcopy(method.state_dict())
     training_mode = method.training
@@ -52,6 +53,8 @@ def sweep_once(method: Method, batches, settings: TrainSettings, device: torch.d
                 seen = found[: run.step]
                 if not np.isfinite(seen).all() or seen[-1] > HOPELESS * max(seen.min(), 1e-3):
                     break
+                if reason := stop():
+                    raise Stopped(f"Stopped in a range test because {reason}; run again to begin that test anew.")
             if run.step == len(rates):
                 break
     finally:
@@ -124,6 +127,7 @@ def range_test(
     high: float = 1.0,
     coarse_steps: int = 100,
     fine_steps: int = 100,
+    stop: Callable[[], str | None] = lambda: None,
 ) -> tuple[Sweep, Sweep | None]:
     """Coarse over [low, high], then fine from a tenth of the coarse minimum to three times it. make(seed) -> (method, batches).
 
@@ -132,7 +136,7 @@ def range_test(
 
     def over(first: float, last: float, steps: int) -> Sweep:
         rates = np.geomspace(first, last, steps)
-        losses = [sweep_once(method, batches, replace(settings, seed=seed), device, rates) for seed, (method, batches) in parts]
+        losses = [sweep_once(method, batches, replace(settings, seed=seed), device, rates, stop) for seed, (method, batches) in parts]
         return find_minimum(rates, np.stack(losses))
 
     parts = [(seed, make(seed)) for seed in range(seeds)]

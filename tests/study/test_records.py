@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.core.errors import RecordError
+from helpers.core.errors import UserError
 from helpers.study import records
 
 
@@ -47,7 +47,7 @@ def test_a_record_cut_short_counts_as_missing_and_is_kept_aside(runs, name, caps
 
 def test_arrays_too_large_for_a_record_are_refused(runs):
     noise = np.random.default_rng(0).integers(0, 255, 400_000).astype(np.uint8)
-    with pytest.raises(RecordError, match="a record holds"):
+    with pytest.raises(UserError, match="a record holds"):
         save(arrays={"noise": noise})
     assert list(runs.iterdir()) == []
 

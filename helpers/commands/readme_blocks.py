@@ -39,7 +39,7 @@ def variants(study: str = "*") -> list[Path]:
     """Folders of executed variants. The demo's are not part of the repository, so nothing committed may rest on them."""
     found = [path for path in results_dir().glob(f"{study}/*") if path.name.partition("-")[0] in PRESETS and path.is_dir()]
     order = [*PRESETS, *READINGS]
-    kept = [path for path in found if path.name.partition("-")[0] != "demo"]
+    kept = [path for path in found if path.name.partition("-")[0] != "demo" and not path.name.endswith("-custom")]
     return sorted(
         kept, key=lambda path: (path.parent.name, *(order.index(part) if part in order else 9 for part in path.name.partition("-")[::2]))
     )
@@ -173,11 +173,16 @@ def notebooks() -> str:
 
 
 def _state(book: Path) -> str:
-    """An execution that was cut off has a first cell that says so."""
+    """An execution that was cut off has a first cell that says so; one whose sweep was stopped lacks runs in its cost table."""
     try:
-        return "stopped early" if json.loads(book.read_text(encoding="utf-8"))["cells"][0].get("id") == "stopped" else "whole"
+        stopped = json.loads(book.read_text(encoding="utf-8"))["cells"][0].get("id") == "stopped"
+        return "stopped early" if stopped or _lacking(book.with_name("cost.csv")) else "whole"
     except (ValueError, KeyError, IndexError) as error:
         raise RecordError(f"Cannot read {shown(book)} ({error}). Execute its study again; finished runs are kept.") from error
+
+
+def _lacking(costs: Path) -> bool:
+    return costs.is_file() and bool(read_table(costs, ("run", "seconds"))["seconds"].isna().any())
 
 
 def _cost(path: Path) -> dict:

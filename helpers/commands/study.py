@@ -34,7 +34,11 @@ def run(given: argparse.Namespace, notebooks: Path) -> int:
     hours = given.timeout or pick("preset", given.preset, PRESETS)
     source = find(given.study, notebooks)
     values = parameters(source, {"preset": given.preset, **{name: read_value(text) for name, text in given.p}})
-    folder = results_dir() / given.study / variant_name(given.preset, values.get("reading"))
+    folder = (
+        results_dir()
+        / given.study
+        / variant_name(given.preset, values.get("reading"), [name for name, value in values.items() if value is not None])
+    )
     if given.fresh or os.environ.get("FRESH", "") not in ("", "0"):
         trial = results_dir() / "trials" / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
         os.environ["RUNS_DIR"], os.environ["CHECKPOINT_DIR"] = str(trial / "runs"), str(trial / "checkpoints")

@@ -63,6 +63,7 @@ class Data(Section):
     dataset: str = "embedded"
     train_split: str = "train"
     test_split: str = "test"
+    label_split: str | None = None  # where the probes' labelled images come from; None: the train split
     train_images: Positive | None = None  # a seeded subset, the same for every run; None takes all
     test_images: Positive | None = None
     image_size: Positive | None = None  # None keeps the native size

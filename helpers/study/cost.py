@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from helpers.core.devices import describe, pick_device
-from helpers.core.errors import RecordError
+from helpers.core.errors import DataError, RecordError, TrainingStopped, UserError
 from helpers.core.files import cache_dir, read_json, write_json
 from helpers.models import macs
 from helpers.study import records
@@ -32,13 +32,17 @@ def forecast(configs: Sequence[RunConfig], device: str = "auto") -> pd.DataFrame
     rows: dict[str, dict] = {}
     tested: set[str] = set()
     for config in {c.id: c for c in configs}.values():
-        cost = _step_cost(config, where)
-        name = f"{config.method.name} · {config.encoder.name} ({cost['stem']}) · batch {config.training.batch_size}"
+        name = f"{config.method.name} · {config.encoder.name} ({config.encoder.stem}) · batch {config.training.batch_size}"
         row = rows.setdefault(name, {"runs": name, "to do": 0, "cached": 0, "minutes": 0.0, "PFLOP": 0.0, "Wh": 0.0})
         if (records.runs_dir() / config.id).is_dir():
             row["cached"] += 1
             continue
         row["to do"] += 1
+        try:
+            cost = _step_cost(config, where)
+        except (UserError, DataError, TrainingStopped) as error:  # the run itself will say it again, and the others go on
+            row["runs"] = f"{name}: cannot be timed: {error}"
+            continue
         steps = config.training.epochs * cost["steps_per_epoch"]
         rate = config.training.rate
         if isinstance(rate, RangeTest) and config.range_test_id not in tested | {p.name for p in records.runs_dir().glob("*-range-*")}:
@@ -118,5 +122,4 @@ def _time_steps(config: RunConfig, device: torch.device) -> dict:
         "seconds_per_view": seconds / views,
         "flops": 6.0 * macs(method.encoder) * views,
         "steps_per_epoch": len(batches) // accumulate,
-        "stem": method.encoder.stem,
     }

@@ -14,7 +14,7 @@ from helpers.study.config import Section
 from helpers.study.contest_settings import READINGS, ContestSettings
 from helpers.study.manifest import code_version, versions
 from helpers.study.report import Report
-from helpers.study.variants import DEFAULT_READING, PRESETS, variant_name
+from helpers.study.variants import DEFAULT_READING, PRESETS, is_custom, variant_name
 
 CONTROLS = ("preset", "reading", "device", "time_budget", "train")
 STUDIES: dict[str, tuple[type[Section], tuple[str, ...]]] = {"backbone_contest": (ContestSettings, READINGS)}
@@ -30,12 +30,9 @@ class Study:
     device: str
     time_budget: float | None
     train: bool
+    variant: str
     settings: Section
     report: Report
-
-    @property
-    def variant(self) -> str:
-        return variant_name(self.preset, self.reading)
 
     @property
     def scope(self) -> str:
@@ -73,8 +70,14 @@ def open_study(name: str, namespace: dict) -> Study:
     if reading not in readings:
         raise unknown("reading", reading, readings)
     values = preset_values(name, preset, reading)
-    values |= {key: namespace[key] for key in known if key not in CONTROLS and namespace.get(key) is not None}
+    given = {key: namespace[key] for key in known if key not in CONTROLS and namespace.get(key) is not None}
+    values |= given
+    if values["dataset"] == "embedded":
+        values["scope"] = "embedded"
+    elif is_custom(given):  # no longer the paper's sizes, whatever preset it began from
+        values["scope"] = "reduced"
     settings = settings_class(**values)
+    variant = variant_name(preset, reading, given)
     device = namespace.get("device") or "auto"
     pick_device(device)
     return Study(
@@ -84,8 +87,9 @@ def open_study(name: str, namespace: dict) -> Study:
         device,
         seconds_of(namespace.get("time_budget")),
         _flag("train", namespace.get("train", True)),
+        variant,
         settings,
-        Report(results_dir() / name / variant_name(preset, reading)),
+        Report(results_dir() / name / variant),
     )
 
 

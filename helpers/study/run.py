@@ -31,6 +31,7 @@ from helpers.training.progress import EpochReport, line
 from helpers.views import make_views
 
 PROBE = (200, 0.1)  # k and temperature of the kNN that follows the training
+FEWEST = 10  # labelled images a linear probe can be fitted on
 CKA_IMAGES = 500  # test images whose features are kept, the same for every run, to compare encoders
 
 
@@ -40,9 +41,10 @@ class Material:
 
     dataset: Dataset
     train: Split
+    bank: Split  # where the labelled images are
     test: Split
     train_indices: np.ndarray
-    labelled: np.ndarray  # train images whose labels may be seen
+    labelled: np.ndarray  # of the bank, those whose labels may be seen
     test_indices: np.ndarray
 
 
@@ -55,11 +57,19 @@ def _loaded(key: str) -> Material:
     if data.train_images is not None and data.train_images > available:
         raise UserError(f"data.train_images = {data.train_images}, but {data.dataset} has {available} images in {data.train_split!r}.")
     chosen = subset(_ids(train_split), count=data.train_images) if data.train_images else np.arange(available)
-    labelled = chosen
+    bank = dataset.split(data.label_split) if data.label_split else train_split
+    if bank.labels is None or test_split.labels is None:
+        raise UserError(
+            f"{data.dataset} has no labels in {data.label_split or data.train_split!r} or in {data.test_split!r}, and every readout "
+            "needs them. Name a labelled split in data.label_split (STL-10 trained on 'unlabeled' is read out on 'train')."
+        )
+    labelled = np.arange(len(bank.images)) if data.label_split else chosen
     if data.label_fraction < 1:
-        labelled = chosen[subset(train_split.labels[chosen], fraction=data.label_fraction)]
+        labelled = labelled[subset(bank.labels[labelled], fraction=data.label_fraction)]
+    if len(labelled) < FEWEST:
+        raise UserError(f"{len(labelled)} labelled images are too few for a linear probe, which needs {FEWEST}: raise data.label_fraction.")
     tested = subset(_ids(test_split), count=data.test_images) if data.test_images else np.arange(len(test_split.images))
-    return Material(dataset, train_split, test_split, chosen, labelled, tested)
+    return Material(dataset, train_split, bank, test_split, chosen, labelled, tested)
 
 
 def _ids(split: Split):
@@ -83,7 +93,8 @@ def build(config: RunConfig, device: torch.device, seed: int | None = None) -> t
     views = make_views(config.views.recipe, size, **config.views.options)
     method = METHODS[config.method.name](encoder, views, **options)
     indices = images.labelled if method.needs_labels else images.train_indices
-    batches = Batches(images.train, config.training.batch_size, device, seed=seed, indices=indices)
+    split = images.bank if method.needs_labels else images.train
+    batches = Batches(split, config.training.batch_size, device, seed=seed, indices=indices)
     return method.to(device), batches
 
 
@@ -220,7 +231,7 @@ def _evaluate(config: RunConfig, method: Method, images: Material, device: torch
     return evaluate(
         method.encoder,
         method.views,
-        images.train,
+        images.bank,
         images.test,
         len(images.dataset.classes),
         device=device,
@@ -233,7 +244,7 @@ def _evaluate(config: RunConfig, method: Method, images: Material, device: torch
 def _probe(config: RunConfig, images: Material, device: torch.device):
     """kNN on test after some epochs, to follow the training; nothing is ever chosen by it."""
     every = config.evaluation.probe_every
-    if not every or images.train.labels is None or images.test.labels is None:
+    if not every:
         return None
     bank = config.evaluation.probe_bank
     known = images.labelled if bank is None or bank >= len(images.labelled) else images.labelled[:: len(images.labelled) // bank][:bank]
@@ -244,7 +255,7 @@ def _probe(config: RunConfig, images: Material, device: torch.device):
         if epoch % every and epoch != config.training.epochs:
             return {"knn": float("nan")}
         read = functools.partial(extract, method.encoder, method.views, device=device, precision=config.training.precision)
-        train, test = read(images.train, indices=known), read(images.test, indices=images.test_indices)
+        train, test = read(images.bank, indices=known), read(images.test, indices=images.test_indices)
         guess = knn.predict(train.x, train.y, test.x, *PROBE)
         return {"knn": (guess == test.y).float().mean().item() * 100}
 

@@ -1,10 +1,22 @@
 """The names of a study's variants. Commands check them before anything heavy is imported."""
 
+from collections.abc import Iterable
+
 # The presets every study has, each with the hours after which a single cell counts as hanging.
 PRESETS = {"demo": 1, "cpu": 24, "gpu": 48, "paper": 24 * 60}
 DEFAULT_READING = "as_written"
 
 
-def variant_name(preset: str, reading: str | None = None) -> str:
-    """The name of the results folder: the preset, with the reading where it is not the default one."""
-    return preset if reading in (None, DEFAULT_READING) else f"{preset}-{reading}"
+# Parameters that leave a variant what it is: how it is run, and how often. Any other makes it a study of the user's own.
+FREE = ("preset", "reading", "device", "time_budget", "train", "map_images")
+
+
+def is_custom(given: Iterable[str]) -> bool:
+    """Whether the parameters given beside the preset change what is studied."""
+    return any(name not in FREE and not name.endswith("seeds") for name in given)
+
+
+def variant_name(preset: str, reading: str | None = None, given: Iterable[str] = ()) -> str:
+    """The name of the results folder: the preset, the reading where it is not the default one, "custom" where more was changed."""
+    name = preset if reading in (None, DEFAULT_READING) else f"{preset}-{reading}"
+    return f"{name}-custom" if is_custom(given) else name

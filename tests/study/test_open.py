@@ -50,3 +50,11 @@ def test_parameters_win_over_the_preset_and_none_leaves_it():
 
 def test_time_budgets_in_words():
     assert [seconds_of(x) for x in (None, 90, "90", "90s", "15m", "2h")] == [None, 90, 90, 90, 900, 7200]
+
+
+def test_a_variant_that_was_changed_is_the_users_own_and_never_of_the_papers_scope():
+    assert opened(preset="paper").scope == "paper" and opened(preset="paper", seeds=5).variant == "paper"
+    changed = opened(preset="paper", epochs=3)
+    assert (changed.variant, changed.scope) == ("paper-custom", "reduced")
+    assert opened(preset="cpu", dataset="embedded").scope == "embedded"
+    assert opened(preset="cpu", reading="fair", epochs=2).report.folder.name == "cpu-fair-custom"

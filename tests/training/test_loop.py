@@ -106,6 +106,25 @@ def test_accumulation_has_the_gradient_of_the_whole_batch():
         assert torch.allclose(gradient, in_parts[name], atol=1e-5, rtol=1e-3), name
 
 
+def test_accumulation_moves_batch_statistics_once():
+    """The pass without a graph sees the same batches as the one with it, and must leave no second mark."""
+    method, batches = parts(batch=16)
+    method.views = lambda images, generator: [images.float() / 255, images.float().flip(3) / 255]
+    run = Training(method, batches, settings(accumulate=2), CPU)
+    group = [b for b, _ in zip(batches.epoch(0), range(2), strict=False)]
+    method.train()
+    before = weights(method)
+    run._backward(group)
+    after = weights(method)
+    method.load_state_dict(before)
+    with torch.no_grad():
+        for part in group:
+            method.embed(method.views(part.images, None))
+    once = weights(method)
+    moved = [name for name in before if "running" in name]
+    assert moved and all(torch.allclose(after[name], once[name], atol=1e-6) for name in moved)
+
+
 def test_an_exploding_loss_stops_with_step_rate_and_last_good_checkpoint(tmp_path):
     method, batches = parts()
     with pytest.raises(TrainingStopped, match=r"at step \d+ of 18 .* at rate .*Lower the rate.*Last good checkpoint"):
@@ -159,7 +178,7 @@ def test_the_range_test_finds_a_minimum_that_is_there_and_none_that_is_not():
     rng = np.random.default_rng(0)
     valley = 5 - 2 * np.exp(-((np.log10(rates) + 2) ** 2)) + 0.02 * rng.standard_normal((2, 100))
     found = find_minimum(rates, valley)
-    assert found.rate_at_minimum == pytest.approx(1e-2, rel=1.5)
+    assert 3e-3 < found.rate_at_minimum < 3e-2
     flat = 5 + 0.02 * rng.standard_normal((2, 100))
     assert find_minimum(rates, flat).rate_at_minimum is None
     falling = 5 - np.linspace(0, 2, 100) + 0.02 * rng.standard_normal((2, 100))
@@ -173,5 +192,5 @@ def test_the_range_test_averages_seeds_and_goes_fine_inside_the_coarse_range():
     coarse, fine = range_test(lambda seed: parts(seed=seed), settings(), CPU, seeds=2, coarse_steps=40, fine_steps=15, low=1e-5, high=10)
     assert coarse.raw.shape == (2, 40)
     assert not np.array_equal(coarse.raw[0], coarse.raw[1])
-    if fine is not None:
-        assert fine.rates[0] == pytest.approx(coarse.rate_at_minimum / 10) and fine.rates[-1] == pytest.approx(coarse.rate_at_minimum * 3)
+    assert fine is not None, coarse.reason
+    assert fine.rates[0] == pytest.approx(coarse.rate_at_minimum / 10) and fine.rates[-1] == pytest.approx(coarse.rate_at_minimum * 3)

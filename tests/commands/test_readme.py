@@ -100,7 +100,7 @@ def test_the_tables_hold_what_was_measured_and_mark_what_is_missing(results, pag
     assert "(results/backbone_contest/cpu/optimizers.md)" in block(page, "main-table")
     assert block(page, "main-figure").strip() == ("![Accuracy of three backbones.](results/backbone_contest/cpu/accuracy_by_backbone.png)")
     assert "| linear | 31.25 | 70.00 [" in block(page, "headline") and "| 38.75 |" in block(page, "headline")
-    assert "| backbone_contest | cpu | whole | 2 of 4 | 1.00 |" in block(page, "notebooks")
+    assert "| backbone_contest | cpu | stopped early | 2 of 4 | 1.00 |" in block(page, "notebooks")
     assert "(results/backbone_contest/cpu/backbone_contest.html)" in block(page, "notebooks")
 
 

@@ -27,7 +27,8 @@ if sleep:
     until = time.monotonic() + sleep
     while time.monotonic() < until and not asked:
         time.sleep(0.1)
-folder = Path(os.environ["RESULTS_DIR"], "tiny", preset if reading == "as_written" else f"{preset}-{reading}")
+name = preset if reading == "as_written" else f"{preset}-{reading}"
+folder = Path(os.environ["RESULTS_DIR"], "tiny", f"{name}-custom" if fail or sleep else name)
 (folder / "claims.csv").write_text("claim,verdict\\nC1,supported\\nC2,undecided\\nC3,supported\\n")
 if fail:
     raise ValueError(f"no data in {Path('helpers').resolve()}")
@@ -75,7 +76,7 @@ def test_execution_writes_a_readable_notebook_and_page(notebooks, tmp_path, capf
 
 def test_failing_cell_is_shown_and_gives_exit_code_1(notebooks, tmp_path, capfd):
     assert study.main(["tiny", "-p", "fail", "true"], notebooks) == 1
-    text = (tmp_path / "results" / "tiny" / "demo" / "tiny.ipynb").read_text()
+    text = (tmp_path / "results" / "tiny" / "demo-custom" / "tiny.ipynb").read_text()
     assert '"output_type": "error"' in text and "Not complete." in text
     assert str(study.REPOSITORY) + "/" not in text, "a path of this machine is in the notebook"
     error = capfd.readouterr().err
@@ -85,7 +86,7 @@ def test_failing_cell_is_shown_and_gives_exit_code_1(notebooks, tmp_path, capfd)
 @pytest.mark.parametrize("orderly", ["false", "true"])
 def test_sigterm_reaches_the_kernel(notebooks, tmp_path, orderly):
     """One that stops in order is written; one that is cut off leaves the finished notebook of before in its place."""
-    target = tmp_path / "results" / "tiny" / "demo" / "tiny.ipynb"
+    target = tmp_path / "results" / "tiny" / "demo-custom" / "tiny.ipynb"
     target.parent.mkdir(parents=True)
     target.write_text("finished before")
     call = "import sys; from pathlib import Path; from helpers.commands import study; sys.exit(study.main(sys.argv[2:], Path(sys.argv[1])))"

@@ -34,9 +34,12 @@ def test_simclr_ends_twenty_points_above_raw_pixels_and_the_untrained_encoder():
     views = make_views("simclr_small", 32)
     method = METHODS["simclr"](build_encoder("resnet_tiny", 32, stem="stride2"), views, temperature=0.2)
     untrained = knn_of(method.encoder, views, dataset)
+    for module in method.modules():  # timm starts residual branches at zero, from where they are slow to wake in so few steps
+        if isinstance(module, torch.nn.BatchNorm2d) and not module.weight.any():
+            torch.nn.init.ones_(module.weight)
     batches = Batches(dataset.split("train"), 128, CPU, seed=0)
     started = time.process_time()
-    train(method, batches, TrainSettings(epochs=EPOCHS, optimizer="adamw", rate=2e-3, weight_decay=1e-4), CPU)
+    train(method, batches, TrainSettings(epochs=EPOCHS, optimizer="adam", rate=4e-3), CPU)
     seconds = (time.process_time() - started) / 2  # half the core-seconds of one thread: what two cores need, whatever else they do
     trained = knn_of(method.encoder, views, dataset)
     print(f"kNN k = 10: raw pixels {raw:.1f}, untrained {untrained:.1f}, SimCLR {trained:.1f} after {seconds:.0f} s of two cores")
@@ -45,4 +48,4 @@ def test_simclr_ends_twenty_points_above_raw_pixels_and_the_untrained_encoder():
     assert seconds < 30
 
 
-EPOCHS = 12
+EPOCHS = 14

@@ -58,24 +58,6 @@ def optimizer_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     return figure
 
 
-def optimizer_heat(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
-    """The optimizer table as two heat maps, ours and the published one, each with its own colour range."""
-    names = contest.optimizers(cells)
-    ours = [[contest.accuracy(contest.entrant(cells, b, o), readout)[0].mean for o in names] for b in BACKBONES]
-    theirs = [[contest.published()["accuracy"][b].get(o) for o in names] for b in BACKBONES]
-    figure, (panels,) = canvas(1, 2, height=3.0, width=8.4)
-    for axes, values, title in zip(panels, (ours, theirs), (f"ours [{scope}]", "published"), strict=True):
-        values = np.array(values, dtype=float)
-        if np.isnan(values).all():
-            say_missing(axes, "every run of the contest")
-        else:
-            sns.heatmap(values, annot=True, fmt=".1f", cmap="cividis", ax=axes, xticklabels=names, yticklabels=BACKBONES, cbar=False)
-            _mark_missing(axes, values)
-        axes.set_title(f"{title}, accuracy (%)")
-        axes.tick_params(axis="x", rotation=25)
-    return figure
-
-
 def learning_curves(cells: pd.DataFrame, scope: str, optimizer: str = REFERENCE) -> Figure:
     """Loss and kNN accuracy by epoch: mean over seeds, range over seeds shaded."""
     figure, (panels,) = canvas(1, 2, height=3.4)

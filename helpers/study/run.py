@@ -201,7 +201,13 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
         "training_seconds": round(sum(row["seconds"] for row in metrics), 2),  # also of a run in several parts
         "parameters": parameters(method.encoder),
         "macs": macs(method.encoder),
-        "training_flops": 3 * 2 * macs(method.encoder) * len(batches) * batches.batch_size * config.training.epochs * _views_of(method),
+        "training_flops": 3
+        * 2
+        * macs(method.encoder)
+        * len(batches)
+        * batches.batch_size
+        * config.training.epochs
+        * method.views.settings.count,
         "encoder": config.encoder.name,
         "stem": method.encoder.stem,
         "feature_width": method.encoder.width,
@@ -221,10 +227,6 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
     )
     remove(folder)
     return record
-
-
-def _views_of(method: Method) -> int:
-    return method.views.settings.count
 
 
 def _evaluate(config: RunConfig, method: Method, images: Material, device: torch.device):

@@ -53,7 +53,6 @@ class Training:
     metrics: list[dict] = field(default_factory=list)
     epoch: int = 0
     step: int = 0  # of the whole run
-    resumed_at: int = 0
 
     def __post_init__(self):
         s = self.settings
@@ -269,7 +268,7 @@ class Training:
         torch.set_rng_state(state["generators"]["cpu"])
         if self.device.type == "cuda" and state["generators"]["cuda"] is not None:
             torch.cuda.set_rng_state(state["generators"]["cuda"], self.device)
-        self.resumed_at = self.saved_step = self.step
+        self.saved_step = self.step
         return True
 
 

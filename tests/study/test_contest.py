@@ -258,7 +258,7 @@ def test_range_table_says_where_a_rate_comes_from(partial):
 
 
 def drawn(cells, tests):
-    names = ("accuracy_by_backbone", "optimizer_plot", "optimizer_heat", "fairness_plot", "rate_sensitivity")
+    names = ("accuracy_by_backbone", "optimizer_plot", "fairness_plot", "rate_sensitivity")
     figures = {name: getattr(contest_figures, name)(cells, "linear", "reduced, CIFAR-10") for name in names}
     figures |= {name: getattr(contest_figures, name)(cells, "reduced") for name in ("learning_curves", "cka_matrix", "peak_plot")}
     figures["tsne_panels"] = contest_figures.tsne_panels(cells, tuple(f"class {i}" for i in range(10)), "reduced")

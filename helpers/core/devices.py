@@ -9,6 +9,9 @@ import torch
 
 from helpers.core.errors import UserError
 
+# "plain" is fp32 without anything that makes it fast: what the speed options are compared with.
+PRECISIONS = ("auto", "bf16", "fp32", "plain")
+
 
 def pick_device(name: str = "auto") -> torch.device:
     """The device by name; "auto" takes CUDA where there is one. A device that does not exist is an error, not a surprise."""
@@ -34,6 +37,11 @@ def pick_device(name: str = "auto") -> torch.device:
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device's memory, or the machine's, is spent; torch has a class for it on CUDA only."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def device_lost(error: BaseException) -> bool:
+    """Whether an error says that the device itself is gone: nothing more can be computed on it by this process."""
+    return isinstance(error, RuntimeError) and not out_of_memory(error) and "CUDA error" in str(error)
 
 
 @functools.cache

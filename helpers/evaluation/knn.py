@@ -1,5 +1,7 @@
 """k nearest neighbours by cosine similarity. kNN is not one protocol: k and the weighting are named beside every number."""
 
+import re
+
 import torch
 import torch.nn.functional as F
 
@@ -11,6 +13,14 @@ CHUNK = 2**24  # similarities held at once: 64 MiB of float32
 def protocol_name(k: int, temperature: float | None) -> str:
     """knn200 for the plain vote, knn200_t0.1 for votes weighted by exp(similarity / 0.1)."""
     return f"knn{k}" if temperature is None else f"knn{k}_t{temperature:g}"
+
+
+def protocol_setting(name: str) -> tuple[int, float | None]:
+    """k and temperature of a protocol's name; the inverse of protocol_name."""
+    found = re.fullmatch(r"knn([1-9]\d*)(?:_t(\d*\.?\d+))?", str(name))
+    if not found or (found[2] and not float(found[2]) > 0):
+        raise UserError(f"{name!r} is no kNN protocol. Write knn10 for the plain vote of ten, knn200_t0.1 for votes weighted with 0.1.")
+    return int(found[1]), float(found[2]) if found[2] else None
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from helpers.models.catalogue import ENCODERS, resolve_stem
 from helpers.models.encoders import Encoder, build_encoder
 from helpers.models.heads import mlp_head
 from helpers.models.profile import macs, parameters
+from helpers.models.tuned import tune
 from helpers.models.weights import export, from_export, load_weights
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "mlp_head",
     "parameters",
     "resolve_stem",
+    "tune",
 ]

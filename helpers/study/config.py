@@ -11,7 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from helpers.core.devices import PRECISIONS
 from helpers.core.errors import UserError, nearest, pick
+from helpers.evaluation.knn import protocol_setting
 from helpers.methods import METHODS, check_options
 from helpers.models import resolve_stem
 from helpers.models.catalogue import find as find_encoder
@@ -68,6 +70,7 @@ class Data(Section):
     test_images: Positive | None = None
     image_size: Positive | None = None  # None keeps the native size
     label_fraction: Share = 1.0  # of the train labels that supervised training and the probes may see
+    validation: Positive | None = None  # training images kept out of training that stand in for the test set, to choose by
     options: dict[str, Any] = {}  # of the embedded dataset's generator
 
 
@@ -155,15 +158,22 @@ class Training(Section):
     @field_validator("precision")
     @classmethod
     def _precision(cls, value):
-        pick("precision", value, dict.fromkeys(("auto", "bf16", "fp32")))
+        pick("precision", value, dict.fromkeys(PRECISIONS))
         return value
 
 
 class Evaluation(Section):
     probe_every: Annotated[int, Field(ge=0)] = 1  # epochs between two kNN probes on test; 0 probes never
+    probe: str = "knn200_t0.1"  # the protocol of these probes
     probe_bank: Positive | None = None  # train images in the probe's bank; None takes all
     untrained: bool = False  # evaluate the encoder before training as well
     maps: Positive | None = 1000  # test images in t-SNE and silhouette; None draws no maps
+
+    @field_validator("probe")
+    @classmethod
+    def _probe(cls, value):
+        protocol_setting(value)
+        return value
 
 
 class RunConfig(Section):
@@ -185,8 +195,10 @@ class RunConfig(Section):
         if self.data.image_size is not None:  # else the size is known once the data is read
             encoder = self.encoder
             resolve_stem(encoder.name, self.data.image_size, encoder.stem, encoder.options.get("patch"))
-        if self.method.name == "simclr" and self.views.options.get("count", 2) != 2:
-            raise ValueError(f"views.count = {self.views.options['count']}: SimCLR compares two views")
+        if self.data.validation is not None and (self.data.test_images or self.data.label_split):
+            raise ValueError("data.validation takes the place of the test set: leave data.test_images and data.label_split out")
+        if self.method.name == "simclr" and self.views.options.get("count", 2) < 2:
+            raise ValueError(f"views.count = {self.views.options['count']}: SimCLR compares at least two views")
         return self
 
     @property

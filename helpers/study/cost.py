@@ -15,7 +15,8 @@ from helpers.models import macs
 from helpers.study import records
 from helpers.study.config import RangeTest, RunConfig
 from helpers.study.energy import estimated_watts
-from helpers.study.run import build, material, settings_of
+from helpers.study.material import material
+from helpers.study.run import build, settings_of
 from helpers.training import Training
 
 WARM, TIMED = 2, 3  # steps

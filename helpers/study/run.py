@@ -4,80 +4,33 @@ import functools
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from helpers.core.clock import process_seconds
 from helpers.core.devices import pick_device
-from helpers.core.errors import UserError
 from helpers.core.files import cache_dir, lock
 from helpers.core.seeds import derive
-from helpers.data import Batches, Dataset, Split, load, subset
+from helpers.data import Batches
 from helpers.evaluation import evaluate, extract, knn
 from helpers.insight import cka_features, sample, silhouette, tsne
 from helpers.methods import METHODS, Method
 from helpers.methods import method_options as options_of
 from helpers.models import build_encoder, export, macs, parameters
 from helpers.study import records
-from helpers.study.config import Data, RangeTest, RunConfig
+from helpers.study.config import RangeTest, RunConfig
 from helpers.study.energy import EnergyMeter
 from helpers.study.manifest import code_version, host, versions
-from helpers.training import Stopped, TrainSettings, range_test, train
+from helpers.study.material import Material, material
+from helpers.training import Stopped, Training, TrainSettings, range_test
 from helpers.training.checkpoints import remove
 from helpers.training.progress import EpochReport, line
 from helpers.views import make_views
 
-PROBE = (200, 0.1)  # k and temperature of the kNN that follows the training
-FEWEST = 10  # labelled images a linear probe can be fitted on
 CKA_IMAGES = 500  # test images whose features are kept, the same for every run, to compare encoders
-
-
-@dataclass
-class Material:
-    """The images a run works on: the same for all runs of the same data section."""
-
-    dataset: Dataset
-    train: Split
-    bank: Split  # where the labelled images are
-    test: Split
-    train_indices: np.ndarray
-    labelled: np.ndarray  # of the bank, those whose labels may be seen
-    test_indices: np.ndarray
-
-
-@functools.lru_cache(maxsize=2)
-def _loaded(key: str) -> Material:
-    data = Data.model_validate_json(key)
-    dataset = load(data.dataset, image_size=data.image_size, options=data.options or None)
-    train_split, test_split = dataset.split(data.train_split), dataset.split(data.test_split)
-    available = len(train_split.images)
-    if data.train_images is not None and data.train_images > available:
-        raise UserError(f"data.train_images = {data.train_images}, but {data.dataset} has {available} images in {data.train_split!r}.")
-    chosen = subset(_ids(train_split), count=data.train_images) if data.train_images else np.arange(available)
-    bank = dataset.split(data.label_split) if data.label_split else train_split
-    if bank.labels is None or test_split.labels is None:
-        raise UserError(
-            f"{data.dataset} has no labels in {data.label_split or data.train_split!r} or in {data.test_split!r}, and every readout "
-            "needs them. Name a labelled split in data.label_split (STL-10 trained on 'unlabeled' is read out on 'train')."
-        )
-    labelled = np.arange(len(bank.images)) if data.label_split else chosen
-    if data.label_fraction < 1:
-        labelled = labelled[subset(bank.labels[labelled], fraction=data.label_fraction)]
-    if len(labelled) < FEWEST:
-        raise UserError(f"{len(labelled)} labelled images are too few for a linear probe, which needs {FEWEST}: raise data.label_fraction.")
-    tested = subset(_ids(test_split), count=data.test_images) if data.test_images else np.arange(len(test_split.images))
-    return Material(dataset, train_split, bank, test_split, chosen, labelled, tested)
-
-
-def _ids(split: Split):
-    return split.labels if split.labels is not None else len(split.images)
-
-
-def material(data: Data) -> Material:
-    return _loaded(data.model_dump_json())
 
 
 def build(config: RunConfig, device: torch.device, seed: int | None = None) -> tuple[Method, Batches]:
@@ -177,7 +130,7 @@ def run(config: RunConfig, device: torch.device | str = "auto", stop=lambda: Non
 
 
 def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> records.Record:
-    started, meter = time.time(), EnergyMeter(device)
+    started, meter, age = time.time(), EnergyMeter(device), process_seconds()
     records.check_writable()
     rate, resolved = find_rate(config, device, stop)
     images = material(config.data)
@@ -188,7 +141,8 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
         evaluations |= {f"{name}_untrained": value for name, value in untrained.evaluations.items()}
     folder = checkpoint_folder(config)
     parts = {"folder": folder, "probe": _probe(config, images, device), "report": EpochReport(config.id), "stop": stop}
-    metrics = train(method, batches, settings_of(config, rate), device, **parts)
+    training = Training(method, batches, settings_of(config, rate), device, **parts)
+    metrics = training.run()
     result = _evaluate(config, method, images, device)
     evaluations |= result.evaluations
     arrays |= result.arrays
@@ -198,6 +152,8 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
     size = images.train.images.shape[-1]
     described = {
         "resolved": resolved,
+        "startup": {"process_seconds": round(age, 2), "first_step_seconds": _rounded(training.first_step_seconds)},
+        "resumed": training.resumed_at,
         "training_seconds": round(sum(row["seconds"] for row in metrics), 2),  # also of a run in several parts
         "parameters": parameters(method.encoder),
         "macs": macs(method.encoder),
@@ -229,6 +185,10 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
     return record
 
 
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
 def _evaluate(config: RunConfig, method: Method, images: Material, device: torch.device):
     return evaluate(
         method.encoder,
@@ -250,16 +210,19 @@ def _probe(config: RunConfig, images: Material, device: torch.device):
         return None
     bank = config.evaluation.probe_bank
     known = images.labelled if bank is None or bank >= len(images.labelled) else images.labelled[:: len(images.labelled) // bank][:bank]
-    if len(known) < PROBE[0]:
+    setting = knn.protocol_setting(config.evaluation.probe)
+    if len(known) < setting[0]:
         return None  # a kNN of fewer neighbours would be another measure under the same name
 
     def probe(method: Method, epoch: int) -> dict:
         if epoch % every and epoch != config.training.epochs:
-            return {"knn": float("nan")}
+            return {"knn": float("nan"), "probe_seconds": 0.0}
+        started = time.perf_counter()
         read = functools.partial(extract, method.encoder, method.views, device=device, precision=config.training.precision)
         train, test = read(images.bank, indices=known), read(images.test, indices=images.test_indices)
-        guess = knn.predict(train.x, train.y, test.x, *PROBE)
-        return {"knn": (guess == test.y).float().mean().item() * 100}
+        guess = knn.predict(train.x, train.y, test.x, *setting)
+        accuracy = (guess == test.y).float().mean().item() * 100
+        return {"knn": accuracy, "probe_seconds": round(time.perf_counter() - started, 3)}
 
     return probe
 

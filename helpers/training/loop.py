@@ -9,11 +9,15 @@ from pathlib import Path
 
 import torch
 
+from helpers.core.clock import process_seconds
 from helpers.core.devices import autocast, out_of_memory
 from helpers.core.errors import TrainingStopped, UserError
 from helpers.core.seeds import derive, generator
 from helpers.methods import Method, StepBatch
+from helpers.models import tune
 from helpers.training import checkpoints
+from helpers.training.accumulation import joined, statistics_kept
+from helpers.training.compiled import compiled
 from helpers.training.optimizers import build_optimizer, set_rate
 from helpers.training.schedules import schedule_point
 from helpers.training.stopping import Stopped
@@ -32,8 +36,8 @@ class TrainSettings:
     schedule: str = "one_cycle"
     warmup_epochs: float = 0.0
     accumulate: int = 1  # batches gathered into one step; their negatives are shared
-    precision: str = "auto"
-    compile: bool = False
+    precision: str = "auto"  # of core.devices.PRECISIONS
+    compile: bool = False  # pays back after some hundreds of steps on a GPU, seldom on a CPU
     seed: int = 0
     checkpoint_seconds: float = 60.0
 
@@ -56,20 +60,30 @@ class Training:
 
     def __post_init__(self):
         s = self.settings
+        if not math.isfinite(s.rate) or s.rate <= 0:
+            raise UserError(f"The rate must be a positive number, not {s.rate}.")
         self.steps_per_epoch = len(self.batches) // s.accumulate
         if self.steps_per_epoch < 1:
             raise UserError(
                 f"accumulate = {s.accumulate} needs that many batches an epoch, but there are {len(self.batches)}. Lower it or the batch size."
             )
         self.total = self.steps_per_epoch * s.epochs
-        self.method.to(self.device, memory_format=torch.channels_last)
+        self.plain = s.precision == "plain"
+        if self.plain:
+            self.method.to(self.device)
+        else:
+            tune(self.method.to(self.device, memory_format=torch.channels_last), self.device)
         groups = self.method.parameter_groups()
         self.optimizer = build_optimizer(s.optimizer, groups, rate=s.rate, weight_decay=s.weight_decay, momentum=s.momentum)
-        self.encode_outputs = torch.compile(self.method.embed) if s.compile else self.method.embed
+        self.encode_outputs = (
+            compiled(self.method, self.device, graphs=s.accumulate == 1) if s.compile and not self.plain else self.method.embed
+        )
         self.losses: list[torch.Tensor] = []  # of this epoch, on the device until somebody has to look
         self.logs: list[dict] = []
         self.first_loss: float | None = None
         self.seconds = 0.0  # of training in this epoch
+        self.first_step_seconds: float | None = None  # of this process: what compiling and first allocations add is in it
+        self.resumed_at: int | None = None  # the step this process went on from, where it did not begin at the first
         self.saved_at = time.perf_counter()
         self.saved_step = 0
 
@@ -80,7 +94,10 @@ class Training:
         draw = generator(self.device, self.settings.seed, "views", self.step, part)
         step_batch = StepBatch(batch.indices, batch.labels if self.method.needs_labels else None, self.step / self.total, draw)
         with torch.no_grad():
-            return self.method.prepare(self.method.views(batch.images, draw), step_batch), step_batch
+            views = self.method.views(batch.images, draw)
+            if self.plain:
+                views = [view.contiguous() for view in views]
+            return self.method.prepare(views, step_batch), step_batch
 
     def _embed(self, inputs, part: int):
         torch.manual_seed(derive(self.settings.seed, "dropout", self.step, part))
@@ -96,11 +113,11 @@ class Training:
             return loss.detach(), logs
         # Several batches as one: first all outputs without a graph, then the loss over all of them, then each part again
         # with the gradient that the whole loss sends to its outputs. Memory of one part, negatives of the whole.
-        with torch.no_grad(), _statistics_kept(self.method):
+        with torch.no_grad(), statistics_kept(self.method):
             parts = [self._embed(inputs, part) for part, (inputs, _) in enumerate(prepared)]
         whole = {key: torch.cat([outputs[key] for outputs in parts]) for key in parts[0]}
         leaves = {key: value.requires_grad_() for key, value in whole.items() if value.is_floating_point()}
-        loss, logs = self.method.criterion(whole, _joined([b for _, b in prepared]))
+        loss, logs = self.method.criterion(whole, joined([b for _, b in prepared]))
         loss.backward()
         offset = 0
         for part, (inputs, step_batch) in enumerate(prepared):
@@ -121,10 +138,13 @@ class Training:
 
     def take(self, group: list) -> None:
         """One optimizer step on a group of batches, at the rate that the optimizer has."""
+        started = time.perf_counter()
         self.optimizer.zero_grad(set_to_none=True)
         with self._memory_named():
             loss, logs = self._backward(group)
             self.optimizer.step()
+        if self.first_step_seconds is None:
+            self.first_step_seconds = time.perf_counter() - started
         self.step += 1
         self.method.after_step(self.step / self.total)
         self.losses.append(loss)
@@ -169,6 +189,7 @@ class Training:
         row["seconds"] = round(self.seconds + time.perf_counter() - started, 3)
         if self.probe is not None:
             row |= self.probe(self.method, self.epoch + 1)
+        row["elapsed_seconds"] = round(process_seconds(), 3)
         self.metrics.append(row)
         self.report(row, self.settings.epochs)
         self.epoch, self.losses, self.logs, self.seconds = self.epoch + 1, [], [], 0.0
@@ -268,30 +289,10 @@ class Training:
         torch.set_rng_state(state["generators"]["cpu"])
         if self.device.type == "cuda" and state["generators"]["cuda"] is not None:
             torch.cuda.set_rng_state(state["generators"]["cuda"], self.device)
-        self.saved_step = self.step
+        self.saved_step = self.resumed_at = self.step
         return True
-
-
-@contextmanager
-def _statistics_kept(method: Method):
-    """Batch norms see these batches again in the pass that counts; here they use their statistics without recording them."""
-    norms = [(m, m.momentum) for m in method.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
-    for module, _ in norms:
-        module.momentum = 0.0
-    try:
-        yield
-    finally:
-        for module, momentum in norms:
-            module.momentum = momentum
-
-
-def _joined(batches: list[StepBatch]) -> StepBatch:
-    labels = None if batches[0].labels is None else torch.cat([b.labels for b in batches])
-    return StepBatch(torch.cat([b.indices for b in batches]), labels, batches[0].progress, batches[0].generator)
 
 
 def train(method: Method, batches, settings: TrainSettings, device: torch.device, **keywords) -> list[dict]:
     """Train a method on batches; keywords are Training's: folder, probe, report, stop."""
-    if not math.isfinite(settings.rate) or settings.rate <= 0:
-        raise UserError(f"The rate must be a positive number, not {settings.rate}.")
     return Training(method, batches, settings, device, **keywords).run()

@@ -93,7 +93,10 @@ def test_a_range_test_is_shared_by_what_it_does_not_see():
         ({"views": {"recipe": "contst"}}, "'contst'.*'contest'"),
         ({"views": {"options": {"hue": 7.0}}}, "hue"),
         ({"data": {"train_images": 100}, "training": {"batch_size": 128}}, "batch_size = 128 is larger than data.train_images = 100"),
-        ({"views": {"options": {"count": 3}}}, "two views"),
+        ({"views": {"options": {"count": 1}}}, "two views"),
+        ({"data": {"validation": 100, "test_images": 50}}, "test_images"),
+        ({"evaluation": {"probe": "knn"}}, "'knn' is no kNN protocol"),
+        ({"evaluation": {"probe": "knn10_t0"}}, "knn10"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_is_near(changes, says):

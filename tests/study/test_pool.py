@@ -1,0 +1,56 @@
+"""Runs in processes of their own: the same records as one after the other, failures contained, told to stop."""
+
+import time
+
+import pytest
+
+from helpers.core.errors import UserError
+from helpers.study import records
+from helpers.study.config import RunConfig
+from helpers.study.sweep import sweep
+
+
+def tiny(seed=0, epochs=2, **training):
+    return RunConfig(
+        data={"dataset": "embedded", "train_images": 96, "test_images": 40},
+        encoder={"name": "vit_micro"},
+        training={"epochs": epochs, "batch_size": 32, "precision": "fp32"} | training,
+        evaluation={"probe_every": 0, "maps": None},
+        seed=seed,
+    )
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    for name in ("RESULTS_DIR", "CACHE_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads change the rounding: the workers' one thread is this process's too
+
+
+@pytest.mark.slow
+def test_processes_leave_the_same_records_and_contain_failures(monkeypatch, tmp_path):
+    configs = [tiny(0), tiny(1), tiny(2, rate=1e30)]
+    outcome = sweep(configs, engine="processes", workers=2, device="cpu")
+    assert outcome.trained == 2 and outcome.stopped is None
+    assert list(outcome.failures) == [configs[2].id] and "TrainingStopped" in outcome.failures[configs[2].id]
+    together = [outcome[config].essence() for config in configs[:2]]
+    monkeypatch.setenv("RUNS_DIR", str(tmp_path / "alone"))
+    alone = sweep(configs[:2], device="cpu")
+    assert alone.trained == 2 and [alone[config].essence() for config in configs[:2]] == together
+
+
+@pytest.mark.slow
+def test_a_deadline_stops_the_workers_in_a_checkpoint(tmp_path):
+    long = tiny(0, epochs=10_000)
+    started = time.monotonic()
+    outcome = sweep([long, tiny(1, epochs=10_000)], engine="processes", workers=1, device="cpu", time_budget=15)
+    assert time.monotonic() - started < 60
+    assert "time budget" in outcome.stopped and outcome.trained == 0 and not outcome.failures
+    assert list((tmp_path / "cache_dir" / "checkpoints" / long.id).glob("step-*.pt")) and not records.find(long.id)
+
+
+def test_impossible_calls_are_said():
+    with pytest.raises(UserError, match="workers = -1"):
+        sweep([tiny()], engine="processes", workers=-1, device="cpu")
+    with pytest.raises(UserError, match="'process'.*processes"):
+        sweep([tiny()], engine="process", device="cpu")

@@ -2,8 +2,6 @@
 
 import numpy as np
 import torch
-from sklearn.manifold import TSNE
-from sklearn.metrics import silhouette_samples
 
 from helpers.core.errors import UserError
 from helpers.core.seeds import generator
@@ -16,6 +14,8 @@ def sample(count: int, n: int) -> np.ndarray:
 
 def tsne(features, n: int = 1000, seed: int = 0, perplexity: float = 30) -> np.ndarray:
     """Points float16 [n, 2] of the rows sample(len(features), n); perplexity goes down where there are too few rows for it."""
+    from sklearn.manifold import TSNE  # half a second that reading records need not pay
+
     x = _principal(_host(features)[sample(len(features), n)], 50)
     if len(x) < 5:
         raise UserError(f"t-SNE needs at least 5 images, and there are {len(x)}.")
@@ -29,6 +29,8 @@ def tsne(features, n: int = 1000, seed: int = 0, perplexity: float = 30) -> np.n
 
 def silhouette(features, labels) -> np.ndarray:
     """Per image, -1 to 1: how much nearer (by cosine) it is to its own class than to the next one; NaN with a single class."""
+    from sklearn.metrics import silhouette_samples
+
     x, labels = _host(features), _host(labels)
     if not 1 < len(np.unique(labels)) < len(labels):
         return np.full(len(labels), np.nan)

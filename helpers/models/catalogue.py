@@ -3,9 +3,6 @@
 import re
 from dataclasses import dataclass, field
 
-import timm
-import torchvision
-
 from helpers.core.errors import UserError, nearest, unknown
 
 # Images up to this many pixels get the small-image stem when the stem is "auto".
@@ -134,6 +131,9 @@ def find(name: str) -> Spec:
     """The spec of our own name, else of a timm name, else of a torchvision name; else an error with the nearest names."""
     if name in ENCODERS:
         return ENCODERS[name]
+    import timm  # seconds that a name of our own does not cost
+    import torchvision
+
     from_torchvision = torchvision.models.list_models(module=torchvision.models)
     if name in from_torchvision and trunk_parts(name):
         return Spec("light", name, f"torchvision's {name}", "torchvision")
@@ -147,6 +147,8 @@ def find(name: str) -> Spec:
 
 
 def _from_timm(name: str) -> Spec:
+    import timm
+
     family = _TIMM_FAMILIES.get(timm.model_entrypoint(name).__module__, "other")
     about = f"timm's {name}"
     if family == "vit":  # a ViT that says its patch keeps it

@@ -15,6 +15,7 @@ def build_encoder(name: str, image_size: int, *, stem: str = "auto", weights: st
     """The encoder of that name for square images of that size; `weights` is a local file to start from.
 
     Any encoder takes feature_norm="layer", which normalises its features as layer norm does, without weights.
+    ResNets take zero_init_last=False: residual branches that begin awake, not at zero, from where few steps hardly move them.
     ViT options: patch, dim, depth, heads, mlp (ratio), dropout, positions ("normal"), pool ("token", "avg", "concat"), feature_width.
     """
     spec = find(name)

@@ -1,11 +1,11 @@
-"""The bare nets, without classifier and with the asked-for stem: timm's and torchvision's own, and the CIFAR ResNet."""
+"""The bare nets, without classifier and with the asked-for stem: timm's and torchvision's own, and the CIFAR ResNet.
+
+timm and torchvision take seconds to import, so each is imported where a net of it is built.
+"""
 
 from collections import OrderedDict
 
-import timm
 import torch
-import torchvision
-from timm.models.resnet import BasicBlock
 from torch import nn
 from torch.nn import functional
 
@@ -41,6 +41,8 @@ def timm_arguments(name: str, spec: Spec, image_size: int, stem: str, options: d
     if "channels" in spec.settings:
         # timm's plain stem is 64 wide whatever the stages are; its deep stem follows stem_width, and we put one convolution in its place.
         arguments |= {"stem_type": "deep", "stem_width": spec.settings["channels"][0] // 2}
+    if "zero_init_last" in options:
+        arguments["zero_init_last"] = options["zero_init_last"]
     if spec.family == "vit":
         arguments |= {"img_size": image_size, "patch_size": patch_of(stem)}
         arguments |= {VIT_ARGUMENTS[key]: options[key] for key in VIT_ARGUMENTS if key in options}
@@ -48,8 +50,11 @@ def timm_arguments(name: str, spec: Spec, image_size: int, stem: str, options: d
             arguments |= {"pos_drop_rate": options["dropout"], "proj_drop_rate": options["dropout"]}
         if options.get("pool", "concat") != "concat":
             arguments["global_pool"] = options["pool"]
-    elif spec.family == "other" and getattr(timm.get_pretrained_cfg(spec.base), "fixed_input_size", False):
-        arguments["img_size"] = image_size
+    elif spec.family == "other":
+        import timm
+
+        if getattr(timm.get_pretrained_cfg(spec.base), "fixed_input_size", False):
+            arguments["img_size"] = image_size
     return arguments
 
 
@@ -58,14 +63,17 @@ def check_options(name: str, spec: Spec, options: dict) -> None:
     if options.get("feature_norm", "layer") != "layer":
         raise unknown(f"feature_norm for {name}", options["feature_norm"], ("layer",))
     for key in options:
-        if key == "feature_norm":
+        if key == "feature_norm" or (key == "zero_init_last" and spec.family == "resnet"):
             continue
         if spec.family != "vit":
-            raise UserError(f"{name} takes no option {key!r}: only feature_norm; ViTs have {', '.join(VIT_OPTIONS)}.")
+            more = ", zero_init_last" if spec.family == "resnet" else ""
+            raise UserError(f"{name} takes no option {key!r}: only feature_norm{more}; ViTs have {', '.join(VIT_OPTIONS)}.")
         if key not in VIT_OPTIONS:
             raise unknown(f"option for {name}", key, VIT_OPTIONS)
     if options.get("pool", "token") not in ("token", "avg", "concat"):
         raise unknown(f"pool for {name}", options["pool"], ("token", "avg", "concat"))
+    if not isinstance(options.get("zero_init_last", True), bool):
+        raise UserError(f"{name}: zero_init_last={options['zero_init_last']!r} must be true or false.")
     if options.get("positions", "normal") != "normal":
         raise unknown(f"positions for {name}", options["positions"], ("normal",))
     if "feature_width" in options and options.get("pool") != "concat":
@@ -83,6 +91,8 @@ def first_layer(net: nn.Module) -> nn.Module:
 
 
 def _from_timm(name: str, spec: Spec, image_size: int, stem: str, options: dict) -> nn.Module:
+    import timm
+
     arguments = timm_arguments(name, spec, image_size, stem, options)
     try:
         net = timm.create_model(spec.base, **arguments)
@@ -98,6 +108,8 @@ def _from_timm(name: str, spec: Spec, image_size: int, stem: str, options: dict)
 
 
 def _from_torchvision(spec: Spec, image_size: int) -> nn.Module:
+    import torchvision
+
     arguments = {"weights": None}
     if spec.base.startswith("vit_"):
         arguments["image_size"] = image_size
@@ -122,6 +134,8 @@ def _from_torchvision(spec: Spec, image_size: int) -> nn.Module:
 
 def _vgg_features(base: str) -> nn.Sequential:
     """VGG's convolutions alone, with VGG's initial weights: its classifier's 120 million are never drawn."""
+    import torchvision
+
     letter = {"vgg11": "A", "vgg13": "B", "vgg16": "D", "vgg19": "E"}[base.removesuffix("_bn")]
     features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs[letter], batch_norm=base.endswith("_bn"))
     for module in features.modules():
@@ -159,6 +173,8 @@ class Shortcut(nn.Module):
 
 def cifar_resnet(blocks: int) -> Trunk:
     """He et al.'s ResNet for 32-px images: 6 * blocks + 2 layers, three stages of widths 16, 32 and 64."""
+    from timm.models.resnet import BasicBlock
+
     stages = {}
     for index, (before, width) in enumerate([(16, 16), (16, 32), (32, 64)]):
         first = BasicBlock(before, width, stride=1 if index == 0 else 2, downsample=None if index == 0 else Shortcut())

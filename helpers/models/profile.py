@@ -2,7 +2,6 @@
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 
 def parameters(encoder: nn.Module) -> int:
@@ -16,6 +15,8 @@ def macs(encoder: nn.Module) -> int:
     Convention: convolutions, matrix products and attention, as torch's flop counter sees them, halved (it counts a multiply-add as
     two); norms, activations and pooling are left out, as in the papers. A training step costs about three times this an image.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # it imports Triton, where that is installed
+
     device = next(encoder.parameters()).device
     training = encoder.training
     encoder.eval()

@@ -3,17 +3,21 @@
 `scope` goes into every title: embedded, reduced or paper, with the dataset where that helps.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from helpers.study import contest, style
 from helpers.study.claims import Undecided
 from helpers.study.contest import ALONE, BACKBONES, REFERENCE, TRIPLE, Arm
 from helpers.study.style import canvas, say_missing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INTERVALS = "bars: 95 % interval over seeds; over test images where n = 1"
 
@@ -60,6 +64,8 @@ def optimizer_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
 
 def learning_curves(cells: pd.DataFrame, scope: str, optimizer: str = REFERENCE) -> Figure:
     """Loss and kNN accuracy by epoch: mean over seeds, range over seeds shaded."""
+    from matplotlib.ticker import MaxNLocator  # here, as a notebook imports this module before it has anything to draw
+
     figure, (panels,) = canvas(1, 2, height=3.4)
     for axes, column, label in zip(panels, ("loss", "knn"), ("contrastive loss (nats)", "test kNN, k = 200, T = 0.1 (%)"), strict=True):
         for backbone in BACKBONES:
@@ -107,6 +113,8 @@ def tsne_panels(cells: pd.DataFrame, classes: tuple[str, ...], scope: str) -> Fi
 
 def cka_matrix(cells: pd.DataFrame, scope: str) -> Figure:
     """Debiased linear CKA between the backbones' test features: mean over paired seeds, range beneath."""
+    import seaborn as sns
+
     figure, ((axes,),) = canvas(height=3.8, width=5.2)
     arms = [contest.entrant(cells, backbone) for backbone in BACKBONES]
     means, notes, seeds = np.full((3, 3), np.nan), np.full((3, 3), "", dtype=object), 0
@@ -161,6 +169,8 @@ def fairness_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
 
 def rate_sensitivity(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     """Accuracy at multiples of the range-tested rate, one-cycle against fixed."""
+    from matplotlib.ticker import NullFormatter
+
     swept = cells[cells["part"] == "sensitivity"]
     backbones = [backbone for backbone in BACKBONES if (swept["backbone"] == backbone).any()] or list(BACKBONES[:1])
     figure, (panels,) = canvas(1, len(backbones), height=3.6, sharey=True)

@@ -1,20 +1,27 @@
 """Range-test curves: loss against rate, coarse and then fine, with the lowest loss and the rates the runs took from it."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from helpers.study import style
 from helpers.study.contest import BACKBONES
 from helpers.study.style import canvas, say_missing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 STAGES = (("coarse", style.SKY), ("fine", style.BLUE))
 
 
 def range_test_curves(tests: pd.DataFrame, cells: pd.DataFrame, scope: str) -> Figure:
     """One panel a backbone and optimizer. `tests`: backbone, optimizer, run, record a row; the rates taken are those of the cells."""
+    from matplotlib.lines import Line2D  # here, as a notebook imports this module before it has anything to draw
+
     backbones = [backbone for backbone in BACKBONES if (tests["backbone"] == backbone).any()] or list(BACKBONES)
     optimizers = list(dict.fromkeys(tests["optimizer"]))
     figure, panels = canvas(

@@ -1,19 +1,22 @@
 """Tables and figures of one variant of a study, written beside an index that names the runs behind each."""
 
+from __future__ import annotations
+
 import html
 import io
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib
 import pandas as pd
-from IPython.display import HTML, Image
-from matplotlib.figure import Figure
 
 from helpers.core.errors import UserError, pick
 from helpers.core.files import shown, write_bytes, write_json, write_text
 from helpers.study.style import SETTINGS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MISSING = "—"
 
@@ -28,6 +31,8 @@ class Report:
 
     def table(self, name: str, frame: pd.DataFrame, caption: str, runs: Iterable[str] = ()):
         """Write a table and return what a notebook shows of it."""
+        from IPython.display import HTML  # here, as a machine that only trains opens studies without Jupyter
+
         runs = self._admit(name, caption, runs)
         write_text(self.folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
         under = f"\n\nRuns: {', '.join(f'`{run}`' for run in runs)}" if runs else ""
@@ -38,6 +43,9 @@ class Report:
 
     def figure(self, name: str, figure: Figure, alt: str, runs: Iterable[str] = ()):
         """Write a figure with its alt text inside both files and return what a notebook shows of it."""
+        import matplotlib  # where something is drawn: a run's start does not wait for it
+        from IPython.display import Image
+
         runs = self._admit(name, alt, runs)
         png, svg = io.BytesIO(), io.BytesIO()
         about = f"{alt} Runs: {' '.join(runs)}" if runs else alt

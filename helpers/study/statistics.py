@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 LEVEL = 0.95
 TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
@@ -39,6 +38,8 @@ def summary(values) -> Summary:
     mean = float(values.mean())
     if n == 1:
         return Summary(mean, None, None, None, 1)
+    from scipy import stats  # half a second, and runs are made without it
+
     sd = float(values.std(ddof=1))
     reach = float(stats.t.ppf(TAILS[1], n - 1)) * sd / n**0.5
     return Summary(mean, sd, mean - reach, mean + reach, n)
@@ -49,6 +50,8 @@ def bootstrap_images(correct) -> tuple[float, float]:
 
     Resampling n images of which a share p is right draws Binomial(n, p): its quantiles are the interval, without a draw.
     """
+    from scipy import stats
+
     correct = np.asarray(correct, dtype=bool)
     low, high = stats.binom.ppf(TAILS, len(correct), correct.mean()) / len(correct)
     return 100 * float(low), 100 * float(high)
@@ -103,6 +106,8 @@ def widening(seeds: int) -> float:
     The mean of n resampled values spreads sqrt((n - 1) / n) too little, and its percentiles take the deviation as known where
     t takes it as estimated: for 3 seeds the naive interval is 2.7 times too narrow and covers about 75 % instead of 95 % (simulated).
     """
+    from scipy import stats
+
     return (seeds / (seeds - 1)) ** 0.5 * float(stats.t.ppf(TAILS[1], seeds - 1) / stats.norm.ppf(TAILS[1])) if seeds > 1 else 1.0
 
 

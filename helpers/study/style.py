@@ -1,10 +1,17 @@
-"""How every figure looks: one set of sizes, colours that stay apart for colour-blind readers, one colour a backbone."""
+"""How every figure looks: one set of sizes, colours that stay apart for colour-blind readers, one colour a backbone.
 
-import matplotlib
+matplotlib and seaborn take half a second to import, so they are imported where something is drawn.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WIDTH = 7.0  # inches, a page; text of 10 points stays legible at half of it
 
@@ -39,11 +46,15 @@ SETTINGS = {
 
 def use() -> None:
     """Set matplotlib up. Every canvas does; a notebook that draws on its own calls it once."""
+    import matplotlib
+
     matplotlib.rcParams.update(SETTINGS)
 
 
 def canvas(rows: int = 1, columns: int = 1, height: float = 3.6, width: float = WIDTH, **options) -> tuple[Figure, np.ndarray]:
     """A figure outside pyplot's register, so that nothing shows it twice or keeps it alive; its axes as a 2-D array."""
+    from matplotlib.figure import Figure
+
     use()
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
@@ -51,6 +62,8 @@ def canvas(rows: int = 1, columns: int = 1, height: float = 3.6, width: float = 
 
 def class_colours(count: int) -> list[tuple[str, str]]:
     """(colour, marker) of each class. Past ten the colours repeat with the next marker, so no two classes look the same."""
+    import seaborn as sns
+
     colours = sns.color_palette("colorblind", 10).as_hex()
     return [(colours[index % 10], MARKERS[(index + index // 10) % len(MARKERS)]) for index in range(count)]
 

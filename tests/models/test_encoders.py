@@ -254,3 +254,15 @@ def test_feature_norm_leaves_every_feature_with_mean_zero_and_deviation_one(name
     assert torch.allclose(features.std(1, unbiased=False), torch.ones(4), atol=1e-2)
     plain = build_encoder(name, 32, **small)
     assert encoder.width == plain.width and sum(p.numel() for p in encoder.parameters()) == sum(p.numel() for p in plain.parameters())
+
+
+def test_a_resnets_residual_branches_may_begin_awake():
+    def asleep(**options):
+        net = build_encoder("resnet_tiny", 32, **options)
+        return sum(isinstance(module, torch.nn.BatchNorm2d) and not module.weight.any() for module in net.modules())
+
+    assert (asleep(), asleep(zero_init_last=True), asleep(zero_init_last=False)) == (4, 4, 0)
+    with pytest.raises(UserError, match="zero_init_last='no'"):
+        build_encoder("resnet_tiny", 32, zero_init_last="no")
+    with pytest.raises(UserError, match="convnext_micro takes no option"):
+        build_encoder("convnext_micro", 32, zero_init_last=False)

@@ -1,0 +1,208 @@
+"""How long a training step would take on a chip that is not at hand: operations and bytes are counted, the chip's data sheet says the rest.
+
+A projection, never a measurement. Each operation takes the longest of three times: its arithmetic, its memory traffic, its launch.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from helpers.core.errors import pick
+from helpers.core.files import results_dir, shown, write_json, write_text
+from helpers.methods import METHODS, Method, StepBatch
+from helpers.models import build_encoder
+from helpers.training.optimizers import build_optimizer
+from helpers.views import Views, make_views
+
+EPOCH = 50_000  # images of CIFAR-10's training set
+NETS = ("resnet18", "resnet50", "vit_tiny", "convnext_tiny")
+BATCHES = (512, 128)
+ONE_CHUNK = 64  # images whose views are made in one go everywhere
+TENSORS_A_LAUNCH = 32  # an optimizer's fused kernel takes some tens of tensors at a time
+
+
+@dataclass(frozen=True)
+class Chip:
+    """From its data sheet: dense bf16 FLOP/s and bytes a second; and assumptions."""
+
+    name: str
+    matrix: float
+    bandwidth: float
+    matrix_share: float = 0.5  # assumed: what convolutions and products reach of the sheet's figure
+    bandwidth_share: float = 0.8  # assumed
+    launch: float = 4e-6  # assumed: seconds a kernel costs at least, launched one by one
+    launch_in_graph: float = 1.5e-6  # assumed: the same inside a CUDA graph
+
+
+CHIPS = {
+    "h200": Chip("NVIDIA H200 SXM", 989.5e12, 4.8e12),
+    "a100": Chip("NVIDIA A100 80 GB SXM", 312e12, 2.04e12),
+}
+
+
+@dataclass
+class Counts:
+    """What a stretch of a program does: an entry a kernel, (FLOPs, bytes, launches)."""
+
+    kernels: list[tuple[int, int, int]] = field(default_factory=list)
+
+    @property
+    def flops(self) -> int:
+        return sum(flops for flops, _, _ in self.kernels)
+
+    @property
+    def bytes(self) -> int:
+        return sum(moved for _, moved, _ in self.kernels)
+
+    @property
+    def launches(self) -> int:
+        return sum(launches for _, _, launches in self.kernels)
+
+    def times(self, factor: float) -> "Counts":
+        """The same kernels on so many times the data."""
+        return Counts([(round(flops * factor), round(moved * factor), launches) for flops, moved, launches in self.kernels])
+
+    def seconds(self, chip: Chip, launch: float) -> float:
+        """The kernels one after the other, each as slow as the slowest of what it needs."""
+        arithmetic, traffic = chip.matrix * chip.matrix_share, chip.bandwidth * chip.bandwidth_share
+        return sum(max(flops / arithmetic, moved / traffic, launch * launches) for flops, moved, launches in self.kernels)
+
+
+class Counter(TorchDispatchMode):
+    """Counts every operation below autograd that runs a kernel; views and empty tensors run none."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts = Counts()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        written, read = _tensors(result), _tensors((args, kwargs))
+        in_place = function._schema.is_mutable and bool(read)
+        if not (function.is_view or "empty" in str(function)) and (written or in_place):
+            # What is changed in place is read and written; some such operations return nothing.
+            moved = sum(map(size, read)) + sum(map(size, written or read))
+            launches = -(-len(read) // (TENSORS_A_LAUNCH * 5)) if "_fused_" in str(function) else 1  # Adam reads five tensors a parameter
+            self.counts.kernels.append((flops_of(function, args, kwargs, result), moved, launches))
+        return result
+
+
+def flops_of(function, args, kwargs: dict, result) -> int:
+    """Of one operation; a multiplication and its addition are two. Elementwise work counts as none."""
+    if function._overloadpacket is torch.ops.aten.convolution_backward:
+        # torch's own formula counts the weights' gradient of a grouped convolution as though it had one group: for a depthwise
+        # layer too much by a factor of the channels.
+        gradient, _, weight = args[:3]
+        return 2 * weight.numel() * gradient.shape[0] * gradient.shape[2:].numel() * sum(args[-1][:2])
+    formula = flop_registry.get(function._overloadpacket)
+    return int(formula(*args, **kwargs, out_val=result)) if formula else 0
+
+
+def _tensors(tree) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+
+
+def size(tensor: torch.Tensor) -> int:
+    """Bytes that a kernel touches: what is expanded lies in memory once."""
+    elements = 1
+    for length, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        elements *= length if stride else 1
+    return elements * tensor.element_size()
+
+
+def count_step(method: Method, batch: int, size: int) -> Counts:
+    """One training step in bf16, from views that are ready; on tensors with shapes and no content, the method's weights included."""
+    mode = FakeTensorMode()
+    _emptied(method.train(), mode)
+    with mode:
+        optimizer = build_optimizer("adamw", method.parameter_groups(), rate=1e-3)
+        draw = torch.Generator().manual_seed(0)
+        labels = torch.zeros(batch, dtype=torch.long) if method.needs_labels else None
+        step_batch = StepBatch(torch.arange(batch), labels, 0.0, draw)
+        images = torch.empty(batch, 3, size, size).to(memory_format=torch.channels_last)
+        for _ in range(2):  # the first step also makes the optimizer's state
+            optimizer.zero_grad(set_to_none=True)
+            with Counter() as counter:
+                with torch.autocast("cpu", dtype=torch.bfloat16):
+                    outputs = method.embed(method.prepare([images] * method.views.settings.count, step_batch))
+                loss, _ = method.criterion(outputs, step_batch)
+                loss.backward()
+                optimizer.step()
+    return counter.counts
+
+
+def count_views(views: Views, batch: int) -> Counts:
+    """Making the views of a batch as a GPU does, in one go. On a CPU, which is what is counted on, they are made in chunks that fit
+    its cache, so one chunk is counted and scaled."""
+    with FakeTensorMode(), Counter() as counter:
+        views(torch.empty(ONE_CHUNK, 3, views.size, views.size, dtype=torch.uint8), torch.Generator().manual_seed(0))
+    return counter.counts.times(batch / ONE_CHUNK)
+
+
+def _emptied(method: Method, mode: FakeTensorMode) -> None:
+    for part in method.modules():
+        for name, value in part._parameters.items():
+            part._parameters[name] = None if value is None else torch.nn.Parameter(mode.from_tensor(value.detach()), value.requires_grad)
+        for name, value in part._buffers.items():
+            part._buffers[name] = None if value is None else mode.from_tensor(value)
+
+
+def project_case(backbone: str, batch: int, chip: Chip) -> dict:
+    """Seconds an epoch of EPOCH images, SimCLR at 32 px: kernels launched one by one, and as a graph with the views in one kernel."""
+    views = make_views("contest", 32)
+    method = METHODS["simclr"](build_encoder(backbone, 32), views, temperature=0.1).to(memory_format=torch.channels_last)
+    of_views, of_step = count_views(views, batch), count_step(method, batch, 32)
+    image = 3 * 32**2
+    fused = Counts([(0, views.settings.count * batch * image * (1 + 4), 1)])  # reads bytes, writes floats
+    steps = EPOCH // batch
+    eager = of_step.seconds(chip, chip.launch) + of_views.seconds(chip, chip.launch)
+    graph = of_step.seconds(chip, chip.launch_in_graph) + fused.seconds(chip, chip.launch_in_graph)
+    bound = of_step.flops / chip.matrix
+    return {
+        "backbone": backbone,
+        "stem": method.encoder.stem,
+        "batch": batch,
+        "seconds_an_epoch_eager": round(steps * eager, 2),
+        "seconds_an_epoch_graph": round(steps * graph, 2),
+        "seconds_an_epoch_arithmetic_alone": round(steps * bound, 2),
+        "flops_per_step": of_step.flops,
+        "bytes_per_step": of_step.bytes,
+        "kernels_per_step": of_step.launches,
+        "kernels_of_views": of_views.launches,
+    }
+
+
+def project(chip_name: str) -> tuple[str, str]:
+    """Every net and batch on a chip, into results/bench/projection-<chip>.json and .md."""
+    chip = pick("chip", chip_name, CHIPS)
+    rows = [project_case(backbone, batch, chip) for backbone in NETS for batch in BATCHES]
+    path = results_dir() / "bench" / f"projection-{chip_name}.json"
+    content = {"projection": True, "measured": False, "chip": vars(chip), "images_an_epoch": EPOCH, "precision": "bf16", "rows": rows}
+    return shown(write_json(path, content)), shown(write_text(path.with_suffix(".md"), page(chip, rows)))
+
+
+def page(chip: Chip, rows: list[dict]) -> str:
+    head = (
+        f"# Projection, never measured: {chip.name}\n\nSeconds an epoch of {EPOCH:,} images, SimCLR with two views at 32 px in bf16, from counted "
+        f"operations and bytes and the chip's data sheet ({chip.matrix / 1e12:,.1f} TFLOP/s dense bf16, {chip.bandwidth / 1e12:.2f} TB/s). "
+        f"Assumed, not measured: {chip.matrix_share:.0%} of that arithmetic and {chip.bandwidth_share:.0%} of that bandwidth are reached, a kernel "
+        f"takes at least {chip.launch * 1e6:.1f} µs launched by itself and {chip.launch_in_graph * 1e6:.1f} µs in a graph. *Graph*: the step as one "
+        "CUDA graph, its elementwise operations not fused, the views in one kernel. *Arithmetic alone*: the whole of the data sheet's figure and "
+        "nothing else, a limit that nothing reaches.\n"
+    )
+    table = [
+        "| net (stem) | batch | eager, s | graph, s | arithmetic alone, s | GFLOP a step | GB moved a step | kernels a step | of views |"
+    ]
+    table.append("| --- |" + " ---: |" * 8)
+    for r in rows:
+        times = " | ".join(f"{r[f'seconds_an_epoch_{kind}']:.2f}" for kind in ("eager", "graph", "arithmetic_alone"))
+        table.append(
+            f"| {r['backbone']} ({r['stem']}) | {r['batch']} | {times} | {r['flops_per_step'] / 1e9:,.0f} | {r['bytes_per_step'] / 1e9:.1f} | "
+            f"{r['kernels_per_step']:,} | {r['kernels_of_views']:,} |"
+        )
+    return head + "\n" + "\n".join(table) + "\n"

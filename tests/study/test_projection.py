@@ -1,0 +1,83 @@
+"""Projections: the counting agrees with arithmetic on paper and with torch's own counter; the times follow from the sheet."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from helpers.methods import METHODS, StepBatch
+from helpers.models import build_encoder
+from helpers.study import projection
+from helpers.study.projection import CHIPS, Chip, Counter, Counts, count_step, count_views
+from helpers.views import make_views
+
+SLOW = Chip("a slow chip", matrix=1e9, bandwidth=1e6, matrix_share=1.0, bandwidth_share=1.0, launch=1e-3)
+
+
+def test_a_matrix_product_on_paper():
+    one, other = torch.randn(8, 16, dtype=torch.bfloat16), torch.randn(16, 4, dtype=torch.bfloat16)
+    with Counter() as counter:
+        one @ other
+    assert counter.counts.kernels == [(2 * 8 * 16 * 4, 2 * (8 * 16 + 16 * 4 + 8 * 4), 1)]
+
+
+def test_views_and_empty_tensors_cost_nothing_and_what_is_expanded_is_read_once():
+    values = torch.randn(1, 100)
+    with Counter() as counter:
+        torch.empty(10), values.t(), values.expand(50, 100)
+        values.expand(50, 100) + 1.0
+        values.add_(1)
+    assert counter.counts.kernels == [(0, 4 * 100 + 4 * 5000, 1), (0, 2 * 4 * 100, 1)]
+
+
+def test_a_depthwise_convolution_is_counted_with_its_groups():
+    layer, images = nn.Conv2d(32, 32, 3, padding=1, groups=32, bias=False), torch.randn(2, 32, 8, 8, requires_grad=True)
+    with Counter() as counter:
+        layer(images).sum().backward()
+    once = 2 * 2 * 32 * 9 * 8 * 8  # forward; each of the two gradients costs the same
+    assert counter.counts.flops == 3 * once
+
+
+@pytest.mark.parametrize("backbone", ["resnet_tiny", "vit_micro"])
+def test_flops_of_a_step_are_torchs(backbone):
+    def method():
+        return METHODS["simclr"](build_encoder(backbone, 32), make_views("contest", 32), temperature=0.1).train()
+
+    counts, real = count_step(method(), 8, 32), method()
+    with FlopCounterMode(display=False) as counter:
+        loss, _ = real.loss([torch.randn(8, 3, 32, 32) for _ in range(2)], StepBatch(torch.arange(8)))
+        loss.backward()
+    assert counts.flops == counter.get_total_flops()
+    weights = sum(p.numel() * 4 for p in real.parameters())
+    assert counts.bytes > 7 * weights  # the optimizer alone reads four numbers a weight and writes three
+
+
+def test_a_batch_twice_as_large_has_twice_the_work_and_as_many_kernels():
+    method = METHODS["simclr"](build_encoder("resnet_tiny", 32), make_views("contest", 32), temperature=0.1)
+    small, large = count_views(method.views, 64), count_views(method.views, 128)
+    assert large.bytes == pytest.approx(2 * small.bytes) and large.launches == small.launches > 10
+
+
+def test_a_kernel_takes_the_longest_of_its_three_times():
+    counts = Counts([(10**9, 0, 1), (0, 10**6, 1), (0, 0, 1)])  # a second of arithmetic, a second of traffic, a launch
+    assert counts.seconds(SLOW, SLOW.launch) == pytest.approx(2.001)
+
+
+def test_projections_say_that_they_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
+    monkeypatch.setattr(projection, "NETS", ("resnet_tiny", "vit_micro"))
+    projection.project("h200")
+    found = json.loads((tmp_path / "bench" / "projection-h200.json").read_text())
+    assert found["projection"] and not found["measured"] and len(found["rows"]) == 4
+    for row in found["rows"]:
+        assert 0 < row["seconds_an_epoch_arithmetic_alone"] <= row["seconds_an_epoch_graph"] <= row["seconds_an_epoch_eager"]
+    small = {row["batch"]: row["seconds_an_epoch_eager"] for row in found["rows"] if row["backbone"] == "vit_micro"}
+    assert small[128] > 2 * small[512]  # launches dominate a small net at a small batch
+    assert (tmp_path / "bench" / "projection-h200.md").read_text().startswith("# Projection, never measured: NVIDIA H200")
+
+
+def test_a_lesser_chip_is_slower():
+    counts = count_step(METHODS["simclr"](build_encoder("resnet_tiny", 32), make_views("contest", 32)), 128, 32)
+    assert counts.seconds(CHIPS["a100"], 4e-6) > counts.seconds(CHIPS["h200"], 4e-6)

@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--engine", default="inline", choices=ENGINES)
     given = parser.parse_args(arguments)
     try:
-        keys = [(net, way, seed) for seed in range(given.seeds) for net in given.nets for way in WAYS]
+        keys = [(net, way, seed) for net in given.nets for seed in range(given.seeds) for way in WAYS]
         configs = {key: config(*key, given.dataset, given.images, given.epochs) for key in keys}
         outcome = sweep(list(configs.values()), device=given.device, engine=given.engine)
         frame = table(outcome, configs)

@@ -36,12 +36,15 @@ def pick_device(name: str = "auto") -> torch.device:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device's memory, or the machine's, is spent; torch has a class for it on CUDA only."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+    words = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
 
 
 def device_lost(error: BaseException) -> bool:
     """Whether an error says that the device itself is gone: nothing more can be computed on it by this process."""
-    return isinstance(error, RuntimeError) and not out_of_memory(error) and "CUDA error" in str(error)
+    return (
+        isinstance(error, RuntimeError) and not out_of_memory(error) and any(w in str(error) for w in ("CUDA error", "Triton Error [CUDA]"))
+    )
 
 
 @functools.cache

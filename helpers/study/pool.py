@@ -10,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import torch
 
+from helpers.core.devices import device_lost
 from helpers.core.errors import UserError
 from helpers.study.config import RunConfig
 from helpers.training import Stopped
@@ -53,11 +54,19 @@ def run_all(configs: list[RunConfig], device: torch.device, workers: int | None,
                     return "a worker process was killed (by the system, if memory ran out: use fewer workers); run again to go on"
                 if not isinstance(error, Stopped):
                     done(config, error)
+                if error is not None and reason is None and device_lost(error):
+                    reason = f"{device} was lost in {config.id}"
+                    _call_off(asked, waiting)
             if reason is None and (reason := stop()):
-                asked.set()
-                for future in waiting:
-                    future.cancel()
+                _call_off(asked, waiting)
     return reason
+
+
+def _call_off(asked, waiting) -> None:
+    """Those at work stop after their step, those not begun never begin."""
+    asked.set()
+    for future in waiting:
+        future.cancel()
 
 
 def _begin(asked, places, threads: int, parent: int) -> None:

@@ -143,6 +143,8 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
     parts = {"folder": folder, "probe": _probe(config, images, device), "report": EpochReport(config.id), "stop": stop}
     training = Training(method, batches, settings_of(config, rate), device, **parts)
     metrics = training.run()
+    if reason := stop():  # everything is in the last checkpoint, and an evaluation may take longer than there is time
+        raise Stopped(f"{config.id} is trained and not yet evaluated, because {reason}; run again to go on from there.")
     result = _evaluate(config, method, images, device)
     evaluations |= result.evaluations
     arrays |= result.arrays

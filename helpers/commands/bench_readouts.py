@@ -20,8 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from helpers.commands.bench_rows import lines
-from helpers.commands.bench_steps import wait
-from helpers.core.devices import describe, pick_device
+from helpers.core.devices import describe, pick_device, wait
 from helpers.core.errors import DataError, RecordError, UserError
 from helpers.core.files import results_dir, shown, write_json, write_text
 from helpers.core.seeds import generator

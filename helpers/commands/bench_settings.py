@@ -6,7 +6,8 @@ import torch
 from torch._dynamo.exc import TorchDynamoException
 
 from helpers.commands.bench_cases import Case
-from helpers.commands.bench_steps import LAYOUTS, Bare, Setting, wait
+from helpers.commands.bench_steps import LAYOUTS, Bare, Setting
+from helpers.core.devices import wait
 from helpers.methods import StepBatch
 from helpers.models import tune
 

@@ -9,7 +9,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
-from helpers.commands.bench_steps import rate, wait
+from helpers.commands.bench_steps import rate
+from helpers.core.devices import wait
 from helpers.methods import StepBatch
 from helpers.views import ViewSettings
 

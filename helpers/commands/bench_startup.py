@@ -42,7 +42,8 @@ def main(case: str, device_name: str, *options: str) -> None:
     torch.compiler.config.force_disable_caches = True  # what a fresh machine would wait for
     lap("import_torch")
     from helpers.commands.bench_cases import parse_case
-    from helpers.commands.bench_steps import Ours, wait
+    from helpers.commands.bench_steps import Ours
+    from helpers.core.devices import wait
     from helpers.data import load
 
     lap("import_helpers")

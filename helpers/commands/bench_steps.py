@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from helpers.commands.bench_cases import Case
-from helpers.core.devices import autocast
+from helpers.core.devices import autocast, keep_fp32, wait
 from helpers.data import Batches
 from helpers.methods import StepBatch
 from helpers.models import tune
@@ -37,6 +37,7 @@ class Bare:
         if setting.tuned:
             tune(self.method, device)
         self.setting, self.batch, self.device = setting, batch, device
+        keep_fp32(device, setting.precision)
         self.optimizer = build_optimizer("adamw", self.method.parameter_groups(), rate=1e-3)
         self.inputs = self.method.prepare([view.to(memory_format=layout) for view in views], batch)
         self.embed = self.method.embed
@@ -70,11 +71,6 @@ class Ours:
 
     def data_and_views(self) -> None:
         self.views(next(self.stream).images, self.draw)
-
-
-def wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def rate(step: Callable[[], None], batch: int, seconds: float, device: torch.device) -> float:

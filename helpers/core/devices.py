@@ -36,7 +36,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device's memory, or the machine's, is spent; torch has a class for it on CUDA only."""
-    words = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    words = ("DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
 
 
@@ -62,6 +62,18 @@ def autocast(device: torch.device, precision: str = "auto"):
     if precision == "bf16" or (precision == "auto" and good_at_bf16(device.type)):
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def keep_fp32(device: torch.device, precision: str) -> None:
+    """On CUDA, convolutions that are asked for fp32 get it: torch's own default rounds their inputs to ten bits."""
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = precision not in ("fp32", "plain")
 
 
 def describe(device: torch.device) -> dict:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from helpers.core.errors import UserError
 
-CHUNK = 2**24  # similarities held at once: 64 MiB of float32
+CHUNK = {"cpu": 2**24, "cuda": 2**28}  # similarities held at once, of four bytes each
 
 
 def protocol_name(k: int, temperature: float | None) -> str:
@@ -33,7 +33,7 @@ def neighbours(train_features, test_features, k: int):
     train = F.normalize(train_features.float(), dim=1).T
     similarity = torch.empty(len(test_features), k, device=train.device)
     index = torch.empty(len(test_features), k, dtype=torch.int64, device=train.device)
-    rows = max(1, CHUNK // count)
+    rows = max(1, CHUNK.get(train.device.type, CHUNK["cpu"]) // count)
     for start in range(0, len(test_features), rows):
         part = slice(start, start + rows)
         similarity[part], index[part] = highest(F.normalize(test_features[part].float(), dim=1) @ train, k)

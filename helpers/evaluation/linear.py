@@ -70,7 +70,7 @@ class Regression:
 
     def weights(self, decays, v) -> torch.Tensor:
         """Weights [G, D, C] from coefficients along the scaled axes."""
-        decays = torch.tensor(decays, device=v.device)[:, None]
+        decays = torch.as_tensor(decays, device=v.device)[:, None]
         return self.axes @ ((self.curvature + decays).rsqrt()[:, :, None] * v)
 
     @torch.enable_grad()
@@ -80,7 +80,8 @@ class Regression:
         v, bias = start or (self.x.new_zeros(groups, width, self.classes), self.x.new_zeros(groups, self.classes, 1))
         v, bias = v.clone().requires_grad_(), bias.clone().requires_grad_()
         share, targets = share / share.sum(), self.y.expand(groups, count)
-        penalty = torch.tensor(decays, device=v.device) / 2
+        decays = torch.tensor(decays, device=v.device)  # once: sending them at every pass would wait for the device
+        penalty = decays / 2
         optimizer = torch.optim.LBFGS(
             [v, bias], max_iter=steps, history_size=20, line_search_fn="strong_wolfe", tolerance_grad=1e-5, tolerance_change=1e-6
         )

@@ -1,14 +1,14 @@
-"""SimCLR (Chen et al. 2020): two views of an image must find each other among all views of the batch."""
+"""SimCLR (Chen et al. 2020): two views of an image, or more, must find each other among all views of the batch."""
 
 import torch
 
 from helpers.methods.base import Method, forward_views
-from helpers.methods.losses import nt_xent
+from helpers.methods.losses import multi_view_nt_xent, nt_xent
 from helpers.models import mlp_head
 
 
 class SimCLR(Method):
-    """The encoder, an MLP projector behind it, NT-Xent on the projections of two views."""
+    """The encoder, an MLP projector behind it, NT-Xent on the projections of all views."""
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class SimCLR(Method):
     ):
         super().__init__(encoder, views)
         self.temperature = temperature
-        self.joint = joint  # one forward over both views, which then share batch statistics; else one forward a view
+        self.joint = joint  # one forward over all views, which then share batch statistics; else one forward a view
         self.projector = mlp_head((encoder.width, hidden, out), norm=norm, activation=activation)
 
     def embed(self, inputs):
@@ -34,5 +34,6 @@ class SimCLR(Method):
         return {"z": forward_views(project, inputs) if self.joint else torch.stack([project(view) for view in inputs], dim=1)}
 
     def criterion(self, outputs, batch):
-        z1, z2 = outputs["z"].unbind(1)
-        return nt_xent(z1, z2, self.temperature), {}
+        views = outputs["z"].unbind(1)
+        loss = nt_xent(*views, self.temperature) if len(views) == 2 else multi_view_nt_xent(views, self.temperature)
+        return loss, {}

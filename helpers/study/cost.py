@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 import torch
 
-from helpers.core.devices import describe, pick_device
+from helpers.core.devices import describe, pick_device, wait
 from helpers.core.errors import DataError, RecordError, TrainingStopped, UserError
 from helpers.core.files import cache_dir, read_json, write_json
 from helpers.models import macs
@@ -19,7 +19,7 @@ from helpers.study.material import material
 from helpers.study.run import build, settings_of
 from helpers.training import Training
 
-WARM, TIMED = 2, 3  # steps
+WARM, TIMED = 3, 3  # steps; a CUDA graph is first run, then recorded, then replayed
 READOUT = 6.0  # seconds a run spends on probes and maps besides forward passes (measured on two cores)
 
 
@@ -110,8 +110,7 @@ def _time_steps(config: RunConfig, device: torch.device) -> dict:
                     if not count:
                         break
             epoch += 1
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        wait(device)
 
     steps(WARM)
     started = time.perf_counter()

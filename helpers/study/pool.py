@@ -76,6 +76,8 @@ def _begin(asked, places, threads: int, parent: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(threads)
     _stop, _parent, _device = asked, parent, places.get()
+    if _device.startswith("cuda:"):
+        torch.cuda.set_device(_device)
 
 
 def _asked() -> str | None:

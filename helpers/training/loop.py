@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from helpers.core.clock import process_seconds
-from helpers.core.devices import autocast, out_of_memory
+from helpers.core.devices import autocast, keep_fp32, out_of_memory, wait
 from helpers.core.errors import TrainingStopped, UserError
 from helpers.core.seeds import derive, generator
 from helpers.methods import Method, StepBatch
@@ -69,10 +69,10 @@ class Training:
             )
         self.total = self.steps_per_epoch * s.epochs
         self.plain = s.precision == "plain"
-        if self.plain:
-            self.method.to(self.device)
-        else:
-            tune(self.method.to(self.device, memory_format=torch.channels_last), self.device)
+        keep_fp32(self.device, s.precision)
+        self.method.to(self.device, memory_format=torch.preserve_format if self.plain else torch.channels_last)
+        if not self.plain:
+            tune(self.method, self.device)
         groups = self.method.parameter_groups()
         self.optimizer = build_optimizer(s.optimizer, groups, rate=s.rate, weight_decay=s.weight_decay, momentum=s.momentum)
         self.encode_outputs = (
@@ -145,6 +145,7 @@ class Training:
             loss, logs = self._backward(group)
             self.optimizer.step()
         if self.first_step_seconds is None:
+            wait(self.device)
             self.first_step_seconds = time.perf_counter() - started
         self.step += 1
         self.method.after_step(self.step / self.total)

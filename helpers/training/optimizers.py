@@ -1,9 +1,9 @@
-"""Optimizers by name: torch's own where it has one, timm's for LAMB and LARS."""
+"""Optimizers by name: torch's own where it has one, timm's for LAMB and LARS, ours for Muon."""
 
 import torch
-from timm.optim import Lamb, Lars
 
 from helpers.core.errors import pick
+from helpers.training.muon import Muon
 
 
 def _sgd(groups, rate, momentum, fused):
@@ -23,14 +23,22 @@ def _radam(groups, rate, momentum, fused):
 
 
 def _lamb(groups, rate, momentum, fused):
+    from timm.optim import Lamb  # here, as timm takes seconds to import
+
     return Lamb(groups, lr=rate, betas=(momentum, 0.999))
 
 
 def _lars(groups, rate, momentum, fused):
+    from timm.optim import Lars
+
     return Lars(groups, lr=rate, momentum=momentum)
 
 
-OPTIMIZERS = {"sgd": _sgd, "adam": _adam, "adamw": _adamw, "radam": _radam, "lamb": _lamb, "lars": _lars}
+def _muon(groups, rate, momentum, fused):
+    return Muon(groups, lr=rate, momentum=momentum)
+
+
+OPTIMIZERS = {"sgd": _sgd, "adam": _adam, "adamw": _adamw, "radam": _radam, "lamb": _lamb, "lars": _lars, "muon": _muon}
 
 
 def build_optimizer(
@@ -38,7 +46,7 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """The optimizer over a method's parameter groups; groups marked decay=False (biases, norms) get no weight decay.
 
-    `momentum` is the first beta of the Adam family. LARS adapts only the groups that decay, so biases and norms
+    `momentum` is the first beta of the Adam family, and in Muon both the matrices' momentum and that beta. LARS adapts only the groups that decay, so biases and norms
     take plain momentum steps, as its paper has it.
     """
     groups = [{"params": g["params"], "weight_decay": weight_decay if g.get("decay", True) else 0.0} for g in groups if g["params"]]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from helpers.views.geometry import happens, uniform
+from helpers.views.geometry import Draws
 
 GREY = (0.2989, 0.587, 0.114)
 KINDS = ("brightness", "contrast", "saturation")
@@ -23,21 +23,19 @@ class Jitter(NamedTuple):
     hue: Tensor | None  # [N] in turns; 0 changes nothing
 
 
-def draw_jitter(count: int, strengths: tuple[float, float, float], hue: float, probability: float, generator: torch.Generator) -> Jitter:
+def draw_jitter(strengths: tuple[float, float, float], hue: float, probability: float, draws: Draws) -> Jitter:
     """Factors around 1, hue shifts around 0 and a uniformly random order; an image that is not jittered gets the identity."""
-    on = happens(count, probability, generator)
+    on = draws.happens(probability)
     used = sum(strength > 0 for strength in strengths)
     order = factors = turns = None
     if used:
-        drawn = torch.stack([uniform(count, max(0.0, 1 - strength), 1 + strength, generator) for strength in strengths], dim=1)
+        drawn = torch.stack([draws.uniform(max(0.0, 1 - strength), 1 + strength) for strength in strengths], dim=1)
         factors = torch.where(on[:, None], drawn, 1.0)
-        keys = uniform(count, 0.0, 1.0, generator, columns=len(strengths))
-        for kind, strength in enumerate(strengths):
-            if strength == 0:
-                keys[:, kind] = 2.0  # sorts behind all that are used, and is cut off there
+        # What is not used sorts behind all that is, and is cut off there.
+        keys = torch.stack([draws.uniform(0, 1) if strength > 0 else draws.uniform(2, 3) for strength in strengths], dim=1)
         order = keys.argsort(dim=1)[:, :used]
     if hue > 0:
-        turns = torch.where(on, uniform(count, -hue, hue, generator), 0.0)
+        turns = torch.where(on, draws.uniform(-hue, hue), 0.0)
     return Jitter(order, factors, turns)
 
 
@@ -58,20 +56,17 @@ def blend(images: Tensor, own: Tensor, local: Tensor, overall: Tensor) -> Tensor
 def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
     """In place: hue moved round the colour circle by turns[n] (-0.5 .. 0.5), saturation and value kept."""
     red, green, blue = images.unbind(1)
-    value = torch.maximum(torch.maximum(red, green), blue)
-    least = torch.minimum(torch.minimum(red, green), blue)
-    spread = value - least
+    least = images.amin(1)
+    spread = images.amax(1).sub_(least)
     # Hue in sixths of the circle, from -3 to 3 with red at 0: its size is 1 + (green + blue - red - least) / spread whichever
-    # channel is largest, its sign that of green - blue. No case needs telling from another.
-    hue = (green + blue).sub_(red).sub_(least).div_(spread.clamp(min=1e-12)).add_(1)
-    hue = torch.copysign(hue, green - blue, out=hue)
-    hue.add_(turns.view(-1, 1, 1), alpha=6)
-    hue.sub_((hue / 6).floor_().mul_(6))
-    # Each channel is a trapezoid of the hue between the least and the largest value.
-    torch.addcmul(least, spread, (hue - 3).abs_().sub_(1).clamp_(0, 1), out=red)
-    torch.addcmul(least, spread, (hue - 2).abs_().neg_().add_(2).clamp_(0, 1), out=green)
-    torch.addcmul(least, spread, hue.sub_(4).abs_().neg_().add_(2).clamp_(0, 1), out=blue)
-    return images
+    # channel is largest, its sign that of green - blue. No case needs telling from another. Then in turns, from 0 to 1.
+    hue = (green + blue).sub_(red).sub_(least).div_(spread.clamp(min=1e-12)).add_(1).mul_(1 / 6)
+    hue = torch.copysign(hue, green - blue, out=hue).add_(turns.view(-1, 1, 1))
+    hue.sub_(hue.floor())
+    # Each channel is a trapezoid of the hue between the least and the largest value; they stand a third of the circle apart.
+    thirds = torch.arange(0, -6, -2, dtype=hue.dtype, device=hue.device).view(3, 1, 1)
+    height = torch.add(thirds, hue.unsqueeze(1), alpha=6).abs_().sub_(3).abs_().clamp_(1, 2)
+    return torch.addcmul(least.sub_(spread).unsqueeze(1), spread.unsqueeze(1), height, out=images)
 
 
 def hue_places(strengths: tuple[float, float, float], hue: float) -> int:
@@ -81,16 +76,19 @@ def hue_places(strengths: tuple[float, float, float], hue: float) -> int:
 
 def jitter(images: Tensor, parameters: Jitter) -> Tensor:
     """In place: the jitter of each image in its own order; hue comes first in the first slice of the batch, last in the last."""
-    steps = 0 if parameters.order is None else parameters.order.shape[1]
+    steps = 0
+    if parameters.order is not None:
+        steps = parameters.order.shape[1]
+        own = parameters.factors.gather(1, parameters.order)
+        rest = 1 - own
+        local = rest * (parameters.order == KINDS.index("saturation"))
+        overall = rest * (parameters.order == KINDS.index("contrast"))
     for step in range(steps + 1):
         if parameters.hue is not None:
             part = slice(len(images) * step // (steps + 1), len(images) * (step + 1) // (steps + 1))
             adjust_hue(images[part], parameters.hue[part])
         if step < steps:
-            kind = parameters.order[:, step]
-            factor = parameters.factors.gather(1, kind[:, None]).squeeze(1)
-            rest = 1 - factor
-            blend(images, factor, rest * (kind == KINDS.index("saturation")), rest * (kind == KINDS.index("contrast")))
+            blend(images, own[:, step], local[:, step], overall[:, step])
     return images
 
 

@@ -19,10 +19,9 @@ def sobel(images: Tensor, on: Tensor) -> Tensor:
     return torch.where(on.view(-1, 1, 1, 1), gradient, images)
 
 
-def gaussian_noise(images: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
-    """In place: normal noise of deviation sigma[n] added to every value, then clamped."""
-    noise = torch.randn(images.shape, generator=generator, device=images.device)
-    return images.add_(noise.mul_(sigma.view(-1, 1, 1, 1))).clamp_(0, 1)
+def add_noise(images: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """In place: noise (standard normal, like the images) of deviation sigma[n] added to every value, then clamped."""
+    return images.addcmul_(noise, sigma.view(-1, 1, 1, 1)).clamp_(0, 1)
 
 
 def kernel_size(fraction: float, size: int) -> int:

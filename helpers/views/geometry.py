@@ -25,41 +25,49 @@ class Boxes(NamedTuple):
     width: Tensor
 
 
-def uniform(count: int, low: float, high: float, generator: torch.Generator, columns: int | None = None) -> Tensor:
-    """Numbers in [low, high) on the generator's device: [count], or [count, columns]."""
-    shape = (count,) if columns is None else (count, columns)
-    return torch.rand(shape, generator=generator, device=generator.device).mul_(high - low).add_(low)
+class Draws:
+    """Uniform numbers of [0, 1) for a batch, [rows, N], drawn in one go by the caller and handed out row after row.
+
+    So nothing that follows touches a generator: it is a function of tensors, which torch.compile can take whole."""
+
+    def __init__(self, numbers: Tensor):
+        self.numbers, self.used = numbers, 0
+
+    def uniform(self, low: float, high: float, rows: int | None = None) -> Tensor:
+        """The next numbers, moved to [low, high): [N], or [rows, N]."""
+        first, self.used = self.used, self.used + (rows or 1)
+        numbers = self.numbers[first] if rows is None else self.numbers[first : self.used]
+        return numbers if (low, high) == (0, 1) else (numbers * (high - low)).add_(low)
+
+    def happens(self, probability: float) -> Tensor:
+        """For each image, whether something of this probability happens to it: bool [N]."""
+        return self.uniform(0, 1) < probability
 
 
-def happens(count: int, probability: float, generator: torch.Generator) -> Tensor:
-    """For each image, whether something of this probability happens to it: bool [count]."""
-    return torch.rand(count, generator=generator, device=generator.device) < probability
-
-
-def draw_boxes(
-    count: int, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
-) -> Boxes:
+def draw_boxes(height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float], draws: Draws) -> Boxes:
     """Boxes of a random share of the area and a log-uniform aspect ratio: the first of ten tries that fits, else the centre."""
-    area = uniform(count, *scale, generator, columns=TRIES) * (height * width)
-    aspect = uniform(count, math.log(ratio[0]), math.log(ratio[1]), generator, columns=TRIES).exp_()
+    area = draws.uniform(scale[0] * height * width, scale[1] * height * width, TRIES)
+    aspect = draws.uniform(math.log(ratio[0]), math.log(ratio[1]), TRIES).exp_()
     widths, heights = (area * aspect).sqrt_().round_(), (area / aspect).sqrt_().round_()
     fits = (widths >= 1) & (widths <= width) & (heights >= 1) & (heights <= height)
-    first = fits.to(torch.uint8).argmax(1, keepdim=True)  # argmax names the first of equals
-    fitted = fits.any(1)
+    first = fits.to(torch.uint8).argmax(0, keepdim=True)  # argmax names the first of equals
+    fitted = fits.any(0)
 
     central_height = min(height, round(width / ratio[0]))
     central_width = min(width, round(height * ratio[1]))
-    box_height = torch.where(fitted, heights.gather(1, first).squeeze(1), central_height)
-    box_width = torch.where(fitted, widths.gather(1, first).squeeze(1), central_width)
+    box_height = torch.where(fitted, heights.gather(0, first).squeeze(0), central_height)
+    box_width = torch.where(fitted, widths.gather(0, first).squeeze(0), central_width)
 
-    place = uniform(count, 0.0, 1.0, generator, columns=2)
-    free_height, free_width = height - box_height, width - box_width
-    # The minimum guards against rand * (n + 1) rounding up to n + 1 in float32.
-    top = torch.minimum((place[:, 0] * (free_height + 1)).floor_(), free_height)
-    left = torch.minimum((place[:, 1] * (free_width + 1)).floor_(), free_width)
-    top = torch.where(fitted, top, (free_height / 2).floor())
-    left = torch.where(fitted, left, (free_width / 2).floor())
+    top, left = _placed(height, box_height, fitted, draws), _placed(width, box_width, fitted, draws)
     return Boxes(top, left, box_height, box_width)
+
+
+def _placed(side: int, box: Tensor, anywhere: Tensor, draws: Draws) -> Tensor:
+    """Where boxes begin on an axis: at any pixel, else so that they are in the middle."""
+    free = side - box
+    # The minimum guards against rand * (n + 1) rounding up to n + 1 in float32.
+    somewhere = torch.minimum((draws.uniform(0, 1) * (free + 1)).floor_(), free)
+    return torch.where(anywhere, somewhere, (free / 2).floor_())
 
 
 def axis_weights(start: Tensor, length: Tensor, source: int, target: int, mirrored: Tensor | None = None) -> Tensor:

@@ -1,15 +1,15 @@
 """From uint8 batches to views: the settings of a recipe, the recipes by name, and the one pass that makes all views."""
 
+import warnings
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
 from helpers.core.errors import UserError, pick, unknown
-from helpers.views import colour, filters, geometry
-from helpers.views.geometry import happens, uniform
+from helpers.views import colour
+from helpers.views.render import compiled, normalise, numbers_needed, render, resized
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -89,14 +89,19 @@ RECIPES = {
 
 
 class Views:
-    """A recipe at an image size: views(images, generator) draws, views.plain(images) is evaluation's unaltered view."""
+    """A recipe at an image size: views(images, generator) draws, views.plain(images) is evaluation's unaltered view.
+
+    `compiled` makes them through torch.compile: the same views in a few kernels, for a device that waits for launches."""
+
+    compiled = False
 
     def __init__(self, settings: ViewSettings, size: int):
         if isinstance(size, bool) or not isinstance(size, int) or size < 4:
             raise UserError(f"size = {size!r}: views need a whole number of pixels, at least 4.")
         self.settings, self.size = settings, size
-        self._strengths = (settings.brightness, settings.contrast, settings.saturation)
-        self._places = colour.hue_places(self._strengths, settings.hue) if settings.jitter else 1
+        self._numbers = numbers_needed(settings, size)
+        strengths = (settings.brightness, settings.contrast, settings.saturation)
+        self._places = colour.hue_places(strengths, settings.hue) if settings.jitter else 1
 
     @torch.no_grad()
     def __call__(self, images: Tensor, generator: torch.Generator) -> list[Tensor]:
@@ -106,97 +111,42 @@ class Views:
         _check(images)
         if generator.device.type != images.device.type:
             raise UserError(f"Images on {images.device.type}, generator on {generator.device.type}: make both on one device.")
-        total = self.settings.count * len(images)
-        out = torch.empty(total, self.size, self.size, 3, device=images.device)
-        chunk = max(16, CHUNK.get(images.device.type, CHUNK["cuda"]) // (3 * self.size**2))
+        total, places = self.settings.count * len(images), self._places
+        chunk = max(16, CHUNK.get(images.device.type, CHUNK["cuda"]) // (3 * self.size**2)) // places * places
+        # Filled up to a multiple of the hue's places, so that every place is equally likely in a batch of any size.
+        out = torch.empty(-(-total // places) * places, self.size, self.size, 3, device=images.device)
         with torch.autocast(images.device.type, enabled=False):
-            for start in range(0, total, chunk):
+            for start in range(0, len(out), chunk):
                 self._fill(out[start : start + chunk], start, images, generator)
-        return list(out.permute(0, 3, 1, 2).unflatten(0, (self.settings.count, len(images))))
+        return list(out[:total].permute(0, 3, 1, 2).unflatten(0, (self.settings.count, len(images))))
 
     def _fill(self, out: Tensor, start: int, images: Tensor, generator: torch.Generator) -> None:
         """Views number start, start + 1, ... of the concatenated batch into `out`, [n, size, size, 3].
 
-        They are made in a shuffled order, so that chance says which of them share a place of the hue (colour.jitter). The
-        shuffle is filled up to a multiple of the places, so that every place is equally likely in a batch of any size."""
-        count = -(-len(out) // self._places) * self._places
-        order = torch.randperm(count, generator=generator, device=images.device)
-        views = self._augment(images.index_select(0, (order + start) % len(images)), generator)
-        views = self._normalise(views).permute(0, 2, 3, 1).contiguous()
-        torch.index_select(views, 0, order.argsort()[: len(out)], out=out)
+        They are made in a shuffled order, so that chance says which of them share a place of the hue (colour.jitter)."""
+        count, device = len(out), images.device
+        order = torch.randperm(count, generator=generator, device=device)
+        numbers = torch.rand(self._numbers, count, generator=generator, device=device)
+        noise = None
+        if self.settings.noise and self.settings.noise_sigma:
+            noise = torch.randn(count, 3, self.size, self.size, generator=generator, device=device)
+        rows = (order + start).remainder_(len(images))
+        given = (out, images, rows, order, numbers, noise, self.settings, self.size)
+        if self.compiled:
+            try:
+                return compiled()(*given)
+            except torch._dynamo.exc.TorchDynamoException as error:
+                self.compiled = False
+                warnings.warn(f"torch.compile failed for the views ({type(error).__name__}); going on without it.", stacklevel=2)
+        render(*given)
 
     @torch.no_grad()
     def plain(self, images: Tensor) -> Tensor:
         """The images themselves: resized to `size` where needed, normalised, channels last."""
         _check(images)
         with torch.autocast(images.device.type, enabled=False):
-            return self._normalise(self._resized(images.float().div_(255))).contiguous(memory_format=torch.channels_last)
-
-    def _augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """uint8 [n, 3, H, W] to float [n, 3, size, size] in [0, 1]: geometry, colours, filters, cutout, in this order."""
-        return self._hide(self._filter(self._recolour(self._move(images, generator), generator), generator), generator)
-
-    def _resized(self, images: Tensor) -> Tensor:
-        if images.shape[-2:] == (self.size, self.size):
-            return images
-        return F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
-
-    def _normalise(self, images: Tensor) -> Tensor:
-        # Channel by channel with plain numbers: a tensor of means would have to be sent to the device, which waits for it.
-        for channel, mean, std in zip(images.unbind(1), self.settings.mean, self.settings.std, strict=True):
-            channel.sub_(mean).div_(std)
-        return images
-
-    def _move(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        s, count, (height, width) = self.settings, len(images), images.shape[-2:]
-        if s.shift:
-            down, right = (
-                uniform(count, -int(s.shift * side), int(s.shift * side) + 1, generator).floor_().long() for side in (height, width)
-            )
-            images = geometry.shift(images, down, right)
-        images = images.float().div_(255)
-        mirrored = happens(count, s.flip, generator) if s.flip else None
-        if s.crop_scale is not None:
-            boxes = geometry.draw_boxes(count, height, width, s.crop_scale, s.crop_ratio, generator)
-            images = geometry.crop_resize(images, boxes, self.size, mirrored)
-        else:
-            images = self._resized(images)
-            if mirrored is not None:
-                images = geometry.flip(images, mirrored)
-        if s.quarter_turns:
-            images = geometry.quarter_turns(images, torch.randint(4, (count,), generator=generator, device=images.device))
-        if s.rotation:
-            images = geometry.rotate(images, uniform(count, -s.rotation, s.rotation, generator))
-        return images
-
-    def _recolour(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        s, count = self.settings, len(images)
-        if s.jitter:
-            images = colour.jitter(images, colour.draw_jitter(count, self._strengths, s.hue, s.jitter, generator))
-        if s.grey:
-            images = colour.greyscale(images, happens(count, s.grey, generator))
-        return images
-
-    def _filter(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        s, count = self.settings, len(images)
-        if s.blur:
-            sigma = uniform(count, *s.blur_sigma, generator) * happens(count, s.blur, generator)
-            images = filters.gaussian_blur(images, sigma, filters.kernel_size(s.blur_kernel, self.size))
-        if s.solarize:
-            images = colour.solarize(images, happens(count, s.solarize, generator))
-        if s.sobel:
-            images = filters.sobel(images, happens(count, s.sobel, generator))
-        if s.noise and s.noise_sigma:
-            images = filters.gaussian_noise(images, happens(count, s.noise, generator) * s.noise_sigma, generator)
-        return images
-
-    def _hide(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        s, count = self.settings, len(images)
-        side = round(s.cutout_side * self.size)
-        if not (s.cutout and side):
-            return images
-        top, left = (uniform(count, 0, self.size - side + 1, generator).floor_() for _ in range(2))
-        return geometry.cutout(images, top, left, happens(count, s.cutout, generator) * side)
+            plain = resized(images.float().div_(255), self.size)
+            return normalise(plain, self.settings).contiguous(memory_format=torch.channels_last)
 
 
 def make_views(name: str, size: int, **overrides) -> Views:

@@ -51,7 +51,7 @@ def test_many_settings_equal_single_ones_whatever_the_chunk(data, monkeypatch):
     train, labels, test = data
     settings = [(1, None), (10, 0.1), (50, None), (50, 0.02)]
     single = [knn.predict(train, labels, test, k, temperature) for k, temperature in settings]
-    monkeypatch.setattr(knn, "CHUNK", 7 * len(train))
+    monkeypatch.setitem(knn.CHUNK, "cpu", 7 * len(train))
     for one, many in zip(single, knn.predict_many(train, labels, test, settings), strict=True):
         assert one.dtype == torch.int64
         assert torch.equal(one, many)
@@ -77,7 +77,7 @@ def test_more_neighbours_than_there_are_is_an_error_naming_both(data):
 def test_search_equals_brute_force_on_more_chunks_than_one(k, count, monkeypatch):
     (train, _), (test, _) = clusters(count), clusters(40, seed=1)
     expected = (torch.nn.functional.normalize(test, dim=1) @ torch.nn.functional.normalize(train, dim=1).T).sort(1, descending=True)
-    monkeypatch.setattr(knn, "CHUNK", 7 * count)
+    monkeypatch.setitem(knn.CHUNK, "cpu", 7 * count)
     similarity, index = knn.neighbours(train, test, k)
     torch.testing.assert_close(similarity, expected.values[:, :k])
     assert torch.equal(index, expected.indices[:, :k])

@@ -6,6 +6,7 @@ import torch
 from helpers.core.errors import UserError
 from helpers.core.seeds import generator
 from helpers.methods import METHODS, StepBatch, check_options
+from helpers.methods.losses import multi_view_nt_xent, nt_xent
 from helpers.models import build_encoder
 from helpers.views import make_views
 
@@ -94,3 +95,15 @@ def test_norms_and_biases_do_not_decay(name):
     assert decayed["decay"] and not free["decay"]
     assert all(p.ndim > 1 for p in decayed["params"]) and all(p.ndim <= 1 for p in free["params"])
     assert len(decayed["params"]) + len(free["params"]) == len(list(make(name).parameters()))
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_simclr_takes_as_many_views_as_its_recipe_makes(count):
+    torch.manual_seed(0)
+    method = METHODS["simclr"](build_encoder("resnet_tiny", 32), make_views("contest", 32, count=count), temperature=0.2)
+    views, batch = step(method)
+    outputs = method.embed(views)
+    assert outputs["z"].shape[:2] == (8, count)
+    loss, _ = method.criterion(outputs, batch)
+    z = outputs["z"].unbind(1)
+    assert torch.equal(loss, nt_xent(*z, 0.2) if count == 2 else multi_view_nt_xent(z, 0.2))

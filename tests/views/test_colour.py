@@ -6,12 +6,17 @@ from torchvision.transforms.v2 import functional as reference
 
 from helpers.views import colour
 from helpers.views.colour import KINDS, Jitter
+from helpers.views.geometry import Draws
 
 ADJUST = {"brightness": reference.adjust_brightness, "contrast": reference.adjust_contrast, "saturation": reference.adjust_saturation}
 
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def draws(count, seed=0):
+    return Draws(torch.rand(8, count, generator=generator(seed)))
 
 
 def pictures(count=8, seed=0):
@@ -55,7 +60,7 @@ def places(count, steps=3):
 def test_the_whole_jitter_is_torchvision_in_each_images_own_order():
     count = 96
     images = pictures(count)
-    parameters = colour.draw_jitter(count, (0.8, 0.8, 0.8), 0.2, 0.9, generator(3))
+    parameters = colour.draw_jitter((0.8, 0.8, 0.8), 0.2, 0.9, draws(count, 3))
     ours = colour.jitter(images.clone(), parameters)
     seen = set()
     for n, place in enumerate(places(count)):
@@ -74,14 +79,14 @@ def test_the_whole_jitter_is_torchvision_in_each_images_own_order():
 
 
 def test_the_linear_steps_come_in_every_order_equally_often():
-    order = colour.draw_jitter(12_000, (0.4, 0.4, 0.4), 0.1, 0.8, generator()).order
+    order = colour.draw_jitter((0.4, 0.4, 0.4), 0.1, 0.8, draws(12_000)).order
     counts = torch.tensor([(order == torch.tensor(steps)).all(1).sum() for steps in itertools.permutations(range(3))])
     assert counts.sum() == 12_000
     assert ((counts - 2000) ** 2 / 2000).sum() < 20.5  # chi-square, 5 degrees of freedom, 0.1 %
 
 
 def test_factors_are_uniform_and_an_image_not_jittered_is_untouched():
-    parameters = colour.draw_jitter(20_000, (0.4, 1.5, 0.2), 0.1, 0.8, generator())
+    parameters = colour.draw_jitter((0.4, 1.5, 0.2), 0.1, 0.8, draws(20_000))
     on = (parameters.factors != 1).any(1)
     assert abs(on.float().mean() - 0.8) < 0.012
     assert (parameters.hue[~on] == 0).all()
@@ -92,15 +97,15 @@ def test_factors_are_uniform_and_an_image_not_jittered_is_untouched():
     assert -0.1 <= parameters.hue.min() < -0.099 and 0.099 < parameters.hue.max() <= 0.1
 
     images = pictures(16)
-    idle = colour.jitter(images.clone(), colour.draw_jitter(16, (0.4, 0.4, 0.4), 0.1, 0.0, generator()))
+    idle = colour.jitter(images.clone(), colour.draw_jitter((0.4, 0.4, 0.4), 0.1, 0.0, draws(16)))
     torch.testing.assert_close(idle, images, atol=1e-6, rtol=0)
 
 
 def test_what_has_no_strength_is_not_even_drawn():
-    parameters = colour.draw_jitter(50, (0.0, 0.4, 0.0), 0.0, 1.0, generator())
+    parameters = colour.draw_jitter((0.0, 0.4, 0.0), 0.0, 1.0, draws(50))
     assert parameters.hue is None and parameters.order.shape == (50, 1)
     assert (parameters.factors[:, [0, 2]] == 1).all()
-    assert colour.draw_jitter(5, (0.0, 0.0, 0.0), 0.1, 1.0, generator()).order is None
+    assert colour.draw_jitter((0.0, 0.0, 0.0), 0.1, 1.0, draws(5)).order is None
     assert [colour.hue_places(s, h) for s, h in [((0, 0, 0), 0.1), ((0.4, 0, 0.1), 0.1), ((1, 1, 1), 0.1), ((1, 1, 1), 0)]] == [1, 3, 4, 1]
 
 

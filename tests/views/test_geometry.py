@@ -4,7 +4,7 @@ from torchvision.transforms.v2 import functional as reference
 
 from helpers.core.errors import UserError
 from helpers.views import geometry
-from helpers.views.geometry import Boxes
+from helpers.views.geometry import TRIES, Boxes, Draws
 
 
 def generator(seed=0):
@@ -16,7 +16,7 @@ def pictures(count=6, height=32, width=32, seed=0):
 
 
 def drawn(count, height, width, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), seed=1):
-    return geometry.draw_boxes(count, height, width, scale, ratio, generator(seed))
+    return geometry.draw_boxes(height, width, scale, ratio, Draws(torch.rand(2 * TRIES + 2, count, generator=generator(seed))))
 
 
 @pytest.mark.parametrize("size", [32, 40])

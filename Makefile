@@ -17,7 +17,7 @@ NAME ?= backbone_contest
 PRESET ?= demo
 ARGS ?=
 
-.PHONY: help demo test lab study bench results-tables clean setup check format lint strip
+.PHONY: help demo test lab study campaign speedrun bench bench-readouts bench-together same-numbers gpu-check results-tables clean setup check format lint strip
 
 help: ## show this list
 	@echo "Targets:"
@@ -43,8 +43,29 @@ lab: setup ## open JupyterLab in this folder
 study: setup ## run one study: NAME=... PRESET=... [ARGS="-p seeds 3"] [FRESH=1]
 	$(PYTHON) -m helpers.commands.study $(NAME) --preset $(PRESET) $(ARGS)
 
+speedrun: setup ## race to a kNN accuracy: PRESET=cpu (minutes), gpu (90 %), each run in a process of its own
+	$(PYTHON) -m helpers.commands.study speedrun --preset $(PRESET) $(ARGS)
+
+campaign: setup ## train a list of studies until a deadline: FILE=demo, cpu, gpu or LIST.toml [BUDGET=9m] [PLAN=1] [IMPORT=ZIP] [EXPORT=ZIP]
+	$(PYTHON) -m helpers.commands.campaign $(if $(FILE),"$(FILE)") $(if $(BUDGET),--budget $(BUDGET)) $(if $(PLAN),--plan) \
+	  $(if $(IMPORT),--import "$(IMPORT)") $(if $(EXPORT),--export "$(EXPORT)") $(ARGS)
+
 bench: setup ## measure speed and memory beside the standard approach, into results/bench/
 	$(PYTHON) -m helpers.commands.bench $(ARGS)
+
+bench-readouts: setup ## linear probe and kNN beside scikit-learn, into results/bench/
+	$(PYTHON) -m helpers.commands.bench_readouts $(ARGS)
+
+bench-together: setup ## several small runs at once beside one, into results/bench/
+	$(PYTHON) -m helpers.commands.bench_together $(ARGS)
+
+same-numbers: setup ## does full speed learn what plain fp32 learns? trains both, into results/bench/
+	$(PYTHON) -m helpers.commands.same_numbers $(ARGS)
+
+gpu-check: setup ## run the tests that compare CUDA with the CPU; without a CUDA device it fails, having checked nothing
+	@$(PYTHON) -c "import sys, torch; sys.exit(not torch.cuda.is_available())" || \
+	  { echo "no CUDA device is visible: nothing was checked" >&2; exit 2; }
+	$(PYTHON) -m pytest -m gpu -rA -q
 
 results-tables: setup ## write the README's tables and figures anew from the records
 	$(PYTHON) -m helpers.commands.readme

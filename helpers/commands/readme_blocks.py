@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from helpers.commands.bench_rows import bench_files, lines, summary
 from helpers.core.errors import RecordError
 from helpers.core.files import read_json, results_dir, shown
 from helpers.study.claims import COLUMNS, read_claims, verdict_table
@@ -135,22 +136,49 @@ def verdicts() -> str:
 
 
 def speed() -> str:
-    rows = []
-    for path in sorted((results_dir() / "bench").glob("*.json")):
-        for r in read_json(path):
-            rows.append(
-                {
-                    "device": f"[{r['device']['name']}]({link(path.with_suffix('.md'))})",
-                    "encoder (stem)": f"{r['backbone']} ({r['stem']})",
-                    "batch": r["batch"],
-                    "images/s": round(r["end_to_end"]),
-                    "times the standard approach": r["ratio_to_standard"],
-                    "views, times torchvision's": r["ratio_of_views"],
-                    "share of the bare step's speed": r["ratio_to_bound"],
-                    "rounds": r["rounds"],
-                }
-            )
-    return markdown(pd.DataFrame(rows)) if rows else "*Not measured yet: `make bench`*"
+    """What was measured, a table a device; then what was only projected; then the other pages that the bench wrote."""
+    parts, shown_pages = [], set()
+    for path, rows in bench_files().items():
+        page = path.with_suffix(".md")
+        shown_pages.add(page)
+        parts += [f"**[{rows[0]['device']['name']}]({link(page)})**, medians over {rows[0]['rounds']} rounds.", lines(summary(rows))]
+    if not parts:
+        parts.append("*Not measured yet: `make bench`*")
+    for path in sorted((results_dir() / "bench").glob("projection-*.json")):
+        page = path.with_suffix(".md")
+        shown_pages.add(page)
+        parts += [
+            f"**[{read_json(path)['chip']['name']}]({link(page)}): a projection, never measured.**",
+            lines(_projected(read_json(path))),
+        ]
+    others = [page for page in sorted((results_dir() / "bench").glob("*.md")) if page not in shown_pages]
+    if others:
+        titles = [(page.read_text(encoding="utf-8").partition("\n")[0].lstrip("# "), page) for page in others]
+        parts.append("Also measured: " + "; ".join(f"[{title}]({link(page)})" for title, page in titles) + ".")
+    return "\n\n".join(parts)
+
+
+def _projected(projection: dict) -> list[dict]:
+    return [
+        {
+            "case": f"simclr, {row['backbone']} ({row['stem']}), batch {row['batch']}",
+            "s an epoch, projected": f"{row['seconds_an_epoch_eager']:.1f}",
+            "as one CUDA graph, projected": f"{row['seconds_an_epoch_graph']:.1f}",
+        }
+        for row in projection["rows"]
+    ]
+
+
+def race() -> str:
+    """Seconds to the target in every executed variant of the race, beside the published challenge."""
+    parts = []
+    for folder in variants("speedrun"):
+        if (folder / "result.csv").is_file():
+            wanted = ("who", "net", "data", "target (%)", "seconds", "low", "high", "n", "device", "note")
+            frame = read_table(folder / "result.csv", wanted).rename(columns={"seconds": "ours"})
+            frame.insert(4, "seconds [95 %]", [interval(row) for _, row in frame.iterrows()])
+            parts.append(f"**{title(folder.name)}.**\n\n{markdown(frame.drop(columns=['ours', 'low', 'high']))}")
+    return "\n\n".join(parts) or f"*Not computed yet: `{command('speedrun', MAIN)}`*"
 
 
 def notebooks() -> str:
@@ -220,6 +248,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "headline": headline,
     "verdicts": verdicts,
     "speed": speed,
+    "race": race,
     "notebooks": notebooks,
     "presets": presets,
 }

@@ -14,10 +14,15 @@ from helpers.study.config import Section
 from helpers.study.contest_settings import READINGS, ContestSettings
 from helpers.study.manifest import code_version, versions
 from helpers.study.report import Report
+from helpers.study.speedrun_settings import READINGS as RACE_READINGS
+from helpers.study.speedrun_settings import SpeedrunSettings
 from helpers.study.variants import DEFAULT_READING, PRESETS, is_custom, variant_name
 
-CONTROLS = ("preset", "reading", "device", "time_budget", "train")
-STUDIES: dict[str, tuple[type[Section], tuple[str, ...]]] = {"backbone_contest": (ContestSettings, READINGS)}
+CONTROLS = ("preset", "reading", "device", "workers", "time_budget", "train")
+STUDIES: dict[str, tuple[type[Section], tuple[str, ...]]] = {
+    "backbone_contest": (ContestSettings, READINGS),
+    "speedrun": (SpeedrunSettings, RACE_READINGS),
+}
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,17 @@ class Study:
     preset: str
     reading: str
     device: str
+    workers: int
     time_budget: float | None
     train: bool
     variant: str
     settings: Section
     report: Report
+
+    @property
+    def engine(self) -> dict:
+        """How its sweep runs: one run after another, or several at once in processes of their own."""
+        return {"device": self.device, "engine": "processes" if self.workers > 1 else "inline", "workers": self.workers}
 
     @property
     def scope(self) -> str:
@@ -50,7 +61,9 @@ class Study:
         }
         values = self.settings.model_dump()
         rows |= {
-            key: str(value) for key, value in values.items() if key not in ("encoders", "heads", "headline", "scope") and value is not None
+            key: str(value)
+            for key, value in values.items()
+            if key not in ("encoders", "heads", "headline", "scope", "candidates") and value is not None
         }
         return pd.DataFrame({"value": rows}).style.set_properties(**{"text-align": "left", "white-space": "normal"})
 
@@ -85,6 +98,7 @@ def open_study(name: str, namespace: dict) -> Study:
         preset,
         reading,
         device,
+        _workers(namespace.get("workers")),
         seconds_of(namespace.get("time_budget")),
         _flag("train", namespace.get("train", True)),
         variant,
@@ -96,7 +110,7 @@ def open_study(name: str, namespace: dict) -> Study:
 def preset_values(name: str, preset: str, reading: str) -> dict:
     """The preset's table, with the table of its reading laid over it."""
     with open(Path(__file__).parent / "presets" / f"{name}.toml", "rb") as file:
-        table = tomllib.load(file)[preset]
+        table = pick(f"preset of {name}", preset, tomllib.load(file))
     readings = table.pop("readings", {})
     return table | readings.get(reading, {})
 
@@ -114,6 +128,15 @@ def seconds_of(budget: object) -> float | None:
     if not seconds > 0:
         raise UserError(f"time_budget = {budget!r} is no time. Write seconds, or '15m', or '2h'.")
     return seconds
+
+
+def _workers(given: object) -> int:
+    """How many runs go on at once; None is one."""
+    if given is None:
+        return 1
+    if isinstance(given, bool) or not str(given).isdigit() or int(given) < 1:
+        raise UserError(f"workers = {given!r} is no number of runs at once. Write 2, or None for one after another.")
+    return int(given)
 
 
 def _flag(name: str, value: object) -> bool:

@@ -136,10 +136,18 @@ def test_a_notebook_that_was_cut_off_says_so(results, page):
 def test_speed(results, page):
     case = {"backbone": "resnet18", "stem": "cifar", "batch": 256, "end_to_end": 90.4, "rounds": 3, "device": {"name": "A chip"}}
     ratios = {"ratio_to_standard": 2.25, "ratio_of_views": 5.0, "ratio_to_bound": 0.9}
+    projected = {"backbone": "resnet50", "stem": "cifar", "batch": 512, "seconds_an_epoch_eager": 4.18, "seconds_an_epoch_graph": 4.02}
     (results / "bench").mkdir()
     (results / "bench" / "a-chip.json").write_text(json.dumps([case | ratios]))
+    (results / "bench" / "a-chip-readouts.json").write_text("{}")
+    (results / "bench" / "a-chip-readouts.md").write_text("# Readouts of a chip\n")
+    (results / "bench" / "projection-z1.json").write_text(json.dumps({"chip": {"name": "Z1"}, "rows": [projected]}))
     readme.main([], page)
-    assert "| [A chip](results/bench/a-chip.md) | resnet18 (cifar) | 256 | 90 | 2.25 | 5.00 | 0.90 | 3 |" in block(page, "speed")
+    text = block(page, "speed")
+    assert "| simclr, resnet18 (cifar), batch 256 | 90.4 | 0.90 | 2.25 | — | — | 5.0 |" in text
+    assert "(results/bench/projection-z1.md): a projection, never measured" in text
+    assert "| simclr, resnet50 (cifar), batch 512 | 4.2 | 4.0 |" in text
+    assert "Also measured: [Readouts of a chip](results/bench/a-chip-readouts.md)." in text
 
 
 def test_check_writes_nothing_and_tells_when_results_have_moved_on(results, page, capsys):
@@ -193,3 +201,14 @@ def test_presets_are_those_of_the_file():
 def test_the_repository_shows_every_block():
     found = re.findall(r"<!-- begin: ([\w-]+) -->", (REPOSITORY / "README.md").read_text())
     assert sorted(found) == sorted(readme.BLOCKS)
+
+
+def test_the_race_stands_beside_the_published_one_or_says_how_to_run_it(results, page):
+    columns = {"who": ["ours", "theirs"], "net": ["a", "b"], "data": ["x", "x"], "target (%)": [55, 90], "seconds": [200.5, 5940.0]}
+    columns |= {"low": [190.0, None], "high": [211.0, None], "n": [3, 3], "device": ["chip", "A100"], "note": ["not the same race", ""]}
+    assert readme.main([], page) == 0 and "make study NAME=speedrun PRESET=cpu`" in block(page, "race")
+    Report(results / "speedrun" / "cpu").table("result", pd.DataFrame(columns), "Mean seconds to the target.", ["x-1"])
+    assert readme.main([], page) == 0
+    said = block(page, "race")
+    assert "| ours | a | x | 55 | 200.50 [190.00, 211.00] | 3 |" in said and "| theirs | b | x | 90 | 5940.00 |" in said
+    assert "Preset `cpu`" in said and "Not computed" not in said

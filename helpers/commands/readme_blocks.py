@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.commands.bench_rows import bench_files, lines, summary
+from helpers.commands.readme_speed import link, speed
 from helpers.core.errors import RecordError
 from helpers.core.files import read_json, results_dir, shown
 from helpers.study.claims import COLUMNS, read_claims, verdict_table
@@ -44,11 +44,6 @@ def variants(study: str = "*") -> list[Path]:
     return sorted(
         kept, key=lambda path: (path.parent.name, *(order.index(part) if part in order else 9 for part in path.name.partition("-")[::2]))
     )
-
-
-def link(path: Path) -> str:
-    """A path as the README names it."""
-    return f"results/{Path(path).relative_to(results_dir()).as_posix()}"
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -133,40 +128,6 @@ def verdicts() -> str:
         scope = ", ".join(f"*{scope}*" for scope in frame["scope"].unique())
         parts.append(f"**{title(variant)}, scope {scope}:** {count(frame)}.\n\n{markdown(table)}")
     return "\n\n".join(parts) + "\n\nEvery verdict with its whole reason: [results/claims.md](results/claims.md)."
-
-
-def speed() -> str:
-    """What was measured, a table a device; then what was only projected; then the other pages that the bench wrote."""
-    parts, shown_pages = [], set()
-    for path, rows in bench_files().items():
-        page = path.with_suffix(".md")
-        shown_pages.add(page)
-        parts += [f"**[{rows[0]['device']['name']}]({link(page)})**, medians over {rows[0]['rounds']} rounds.", lines(summary(rows))]
-    if not parts:
-        parts.append("*Not measured yet: `make bench`*")
-    for path in sorted((results_dir() / "bench").glob("projection-*.json")):
-        page = path.with_suffix(".md")
-        shown_pages.add(page)
-        parts += [
-            f"**[{read_json(path)['chip']['name']}]({link(page)}): a projection, never measured.**",
-            lines(_projected(read_json(path))),
-        ]
-    others = [page for page in sorted((results_dir() / "bench").glob("*.md")) if page not in shown_pages]
-    if others:
-        titles = [(page.read_text(encoding="utf-8").partition("\n")[0].lstrip("# "), page) for page in others]
-        parts.append("Also measured: " + "; ".join(f"[{title}]({link(page)})" for title, page in titles) + ".")
-    return "\n\n".join(parts)
-
-
-def _projected(projection: dict) -> list[dict]:
-    return [
-        {
-            "case": f"simclr, {row['backbone']} ({row['stem']}), batch {row['batch']}",
-            "s an epoch, projected": f"{row['seconds_an_epoch_eager']:.1f}",
-            "as one CUDA graph, projected": f"{row['seconds_an_epoch_graph']:.1f}",
-        }
-        for row in projection["rows"]
-    ]
 
 
 def race() -> str:

@@ -139,15 +139,23 @@ def test_speed(results, page):
     projected = {"backbone": "resnet50", "stem": "cifar", "batch": 512, "seconds_an_epoch_eager": 4.18, "seconds_an_epoch_graph": 4.02}
     (results / "bench").mkdir()
     (results / "bench" / "a-chip.json").write_text(json.dumps([case | ratios]))
-    (results / "bench" / "a-chip-readouts.json").write_text("{}")
-    (results / "bench" / "a-chip-readouts.md").write_text("# Readouts of a chip\n")
+    readouts = {"count": 500, "width": 8, "test": 100, "device": {"name": "A chip"}, "points_from_sklearn": {"fit": -0.1}}
+    readouts |= {"fit_times_sklearn": 4.25, "probe_times_sklearn": 2.0, "knn_over_product": 1.5}
+    (results / "bench" / "a-chip-readouts.json").write_text(json.dumps(readouts))
+    together = [{"backbone": "resnet_tiny", "ratio": 1.26, "workers": 2, "device": {"name": "A chip"}}]
+    (results / "bench" / "a-chip-together.json").write_text(json.dumps(together))
+    (results / "bench" / "same-numbers.csv").write_text(
+        'encoder,n,fast − plain,spread of seeds,"step time, plain / fast"\nvit_micro,3,-0.2,0.9,2.04\nresnet_tiny,0,,,\n', encoding="utf-8"
+    )
     (results / "bench" / "projection-z1.json").write_text(json.dumps({"chip": {"name": "Z1"}, "rows": [projected]}))
     readme.main([], page)
     text = block(page, "speed")
     assert "| simclr, resnet18 (cifar), batch 256 | 90.4 | 0.90 | 2.25 | — | — | 5.0 |" in text
     assert "(results/bench/projection-z1.md): a projection, never measured" in text
     assert "| simclr, resnet50 (cifar), batch 512 | 4.2 | 4.0 |" in text
-    assert "Also measured: [Readouts of a chip](results/bench/a-chip-readouts.md)." in text
+    assert "500 x 8 features on A chip: one fit 4.2 times as fast as scikit-learn's LogisticRegression (-0.10 points)" in text
+    assert "(results/bench/a-chip-together.md), 2 processes on A chip" in text and "resnet_tiny 1.26." in text
+    assert "plain fp32: vit_micro -0.20 (seeds spread over 0.90, n = 3, steps 2.0 times as fast)." in text
 
 
 def test_check_writes_nothing_and_tells_when_results_have_moved_on(results, page, capsys):

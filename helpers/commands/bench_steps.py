@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from helpers.commands.bench_cases import Case
-from helpers.core.devices import autocast, keep_fp32, wait
+from helpers.core.devices import autocast, wait
 from helpers.data import Batches
 from helpers.methods import StepBatch
 from helpers.models import tune
@@ -37,7 +37,6 @@ class Bare:
         if setting.tuned:
             tune(self.method, device)
         self.setting, self.batch, self.device = setting, batch, device
-        keep_fp32(device, setting.precision)
         self.optimizer = build_optimizer("adamw", self.method.parameter_groups(), rate=1e-3)
         self.inputs = self.method.prepare([view.to(memory_format=layout) for view in views], batch)
         self.embed = self.method.embed

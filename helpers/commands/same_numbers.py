@@ -38,6 +38,11 @@ def step_seconds(record) -> float:
     return record.manifest["training_seconds"] - record.manifest["startup"]["first_step_seconds"]
 
 
+def whole(record) -> bool:
+    """Whether it was trained in one piece: each further piece has a first step, and compiles, again."""
+    return record.manifest.get("resumed") is None
+
+
 def table(outcome: Outcome, configs: dict[tuple[str, str, int], RunConfig]) -> pd.DataFrame:
     """A row a net: both accuracies by seed, their paired difference, and whether it stays within the spread of the seeds."""
     rows = []
@@ -50,6 +55,7 @@ def table(outcome: Outcome, configs: dict[tuple[str, str, int], RunConfig]) -> p
             plain, fast = ([r.evaluations[READOUT]["top1"] for r in side] for side in zip(*pairs, strict=True))
             difference = paired_values(fast, plain)
             spread = max(max(side) - min(side) for side in (plain, fast)) if len(pairs) > 1 else None
+            timed = [(step_seconds(p), step_seconds(f)) for p, f in pairs if whole(p) and whole(f)]
             row |= {
                 "plain": " ".join(f"{value:.2f}" for value in plain),
                 "fast": " ".join(f"{value:.2f}" for value in fast),
@@ -58,8 +64,8 @@ def table(outcome: Outcome, configs: dict[tuple[str, str, int], RunConfig]) -> p
                 "high": difference.high,
                 "spread of seeds": spread,
                 "within": None if spread is None else bool(abs(difference.value) <= spread),
-                "step time, plain / fast": sum(map(step_seconds, (p for p, _ in pairs))) / sum(map(step_seconds, (f for _, f in pairs))),
-                "compiling, s": max(record.manifest["startup"]["first_step_seconds"] for record in (f for _, f in pairs)),
+                "step time, plain / fast": sum(p for p, _ in timed) / sum(f for _, f in timed) if timed else None,
+                "compiling, s": max(f.manifest["startup"]["first_step_seconds"] or 0.0 for _, f in pairs),
                 "runs": " ".join(record.id for pair in pairs for record in pair),
             }
         rows.append(row)

@@ -59,6 +59,8 @@ def good_at_bf16(kind: str) -> bool:
 
 def autocast(device: torch.device, precision: str = "auto"):
     """The context to compute in: bf16 where asked for or, with "auto", where the device is good at it; else plain fp32."""
+    if device.type == "cuda":  # by torch's own default, convolutions that are asked for fp32 get inputs rounded to ten bits
+        torch.backends.cudnn.allow_tf32 = precision not in ("fp32", "plain")
     if precision == "bf16" or (precision == "auto" and good_at_bf16(device.type)):
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()
@@ -68,12 +70,6 @@ def wait(device: torch.device) -> None:
     """Until the device has done all that it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def keep_fp32(device: torch.device, precision: str) -> None:
-    """On CUDA, convolutions that are asked for fp32 get it: torch's own default rounds their inputs to ten bits."""
-    if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = precision not in ("fp32", "plain")
 
 
 def describe(device: torch.device) -> dict:

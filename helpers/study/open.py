@@ -1,8 +1,9 @@
 """The first cell of every study: parameters checked before any work, the preset filled in, the report opened."""
 
 import ast
+import time
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -39,6 +40,11 @@ class Study:
     variant: str
     settings: Section
     report: Report
+    opened: float = field(default_factory=time.monotonic)
+
+    def time_left(self) -> float | None:
+        """What is left of the time budget: a notebook with two pieces of work gives each what the one before it left."""
+        return None if self.time_budget is None else max(0.01, self.time_budget - (time.monotonic() - self.opened))
 
     @property
     def engine(self) -> dict:

@@ -5,6 +5,7 @@ A small net does not fill two cores: two processes of one thread each trained 1.
 import multiprocessing
 import os
 import signal
+import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
@@ -17,9 +18,11 @@ from helpers.training import Stopped
 
 LOOK = 0.2  # seconds between two looks at the word to stop
 
+# What a worker knows.
 _stop = None
-_parent = 0
 _device = "cpu"
+_busy = False
+_ending = False
 
 
 def usual_workers(device: torch.device) -> int:
@@ -40,55 +43,83 @@ def run_all(configs: list[RunConfig], device: torch.device, workers: int | None,
         cards = torch.cuda.device_count() if device.type == "cuda" else 0
         places.put(f"cuda:{number % cards}" if cards and device.index is None else str(device))
     threads = max(1, usual_workers(device) // workers) if device.type == "cpu" else torch.get_num_threads()
-    with ProcessPoolExecutor(workers, context, _begin, (asked, places, threads, os.getpid())) as pool:
+    with ProcessPoolExecutor(workers, context, _begin, (asked, places, threads)) as pool:
         waiting: dict[Future, RunConfig] = {pool.submit(_work, config): config for config in configs}
-        reason = None
-        while waiting:
-            ended, _ = wait(waiting, timeout=LOOK, return_when=FIRST_COMPLETED)
-            for future in ended:
-                config = waiting.pop(future)
-                if future.cancelled():
-                    continue
-                error = future.exception()
-                if isinstance(error, BrokenProcessPool):  # no more can be done here; what was trained is in the checkpoints
-                    return "a worker process was killed (by the system, if memory ran out: use fewer workers); run again to go on"
-                if not isinstance(error, Stopped):
-                    done(config, error)
-                if error is not None and reason is None and device_lost(error):
-                    reason = f"{device} was lost in {config.id}"
-                    _call_off(asked, waiting)
-            if reason is None and (reason := stop()):
-                _call_off(asked, waiting)
+        try:
+            return _follow(waiting, asked, device, stop, done)
+        finally:  # however it ends, those at work stop after their step and those not begun never begin
+            _call_off(asked, waiting)
+
+
+def _follow(waiting: dict[Future, RunConfig], asked, device: torch.device, stop, done) -> str | None:
+    """Take in each run's end until none is left; why it stopped early, or None."""
+    reason = None
+    while waiting:
+        ended, _ = wait(waiting, timeout=LOOK, return_when=FIRST_COMPLETED)
+        for future in ended:
+            config = waiting.pop(future)
+            if future.cancelled():
+                continue
+            error = future.exception()
+            if isinstance(error, BrokenProcessPool):  # no more can be done here; what was trained is in the checkpoints
+                return stop() or "a worker process was killed (by the system, if memory ran out: use fewer workers)"
+            if not isinstance(error, Stopped):
+                done(config, error)
+            if error is not None and reason is None and device_lost(error):
+                reason = f"{device} was lost in {config.id}"
+        reason = reason or stop()
+        if reason:
+            _call_off(asked, waiting)
     return reason
 
 
 def _call_off(asked, waiting) -> None:
-    """Those at work stop after their step, those not begun never begin."""
     asked.set()
     for future in waiting:
         future.cancel()
 
 
-def _begin(asked, places, threads: int, parent: int) -> None:
-    """In each worker: its device and threads, and deaf to Ctrl-C and SIGTERM, which the parent turns into the word to stop."""
-    global _stop, _parent, _device
+def _begin(asked, places, threads: int) -> None:
+    """In each worker: its device and threads. Ctrl-C is the parent's to hear; SIGTERM and the parent's death end the worker."""
+    global _stop, _device
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+    threading.Thread(target=_outlive_nobody, daemon=True).start()
     torch.set_num_threads(threads)
-    _stop, _parent, _device = asked, parent, places.get()
+    _stop, _device = asked, places.get()
     if _device.startswith("cuda:"):
         torch.cuda.set_device(_device)
 
 
+def _outlive_nobody() -> None:
+    multiprocessing.parent_process().join()
+    _end()
+
+
+def _end(*signal_and_frame) -> None:
+    """Leave now, or after the step at hand, once its checkpoint is written."""
+    global _ending
+    _ending = True
+    if not _busy:
+        os._exit(1)
+
+
 def _asked() -> str | None:
-    if os.getppid() != _parent:
-        return "the process that asked for this run is gone"
+    if _ending:
+        return "this worker was told to end"
     return "the sweep was told to stop" if _stop.is_set() else None
 
 
 def _work(config: RunConfig) -> None:
     from helpers.study.run import run  # here, so that the parent need not hold what only workers use
 
-    if reason := _asked():
-        raise Stopped(f"Not begun, because {reason}.")
-    run(config, _device, _asked)
+    global _busy
+    _busy = True
+    try:
+        if reason := _asked():
+            raise Stopped(f"Not begun, because {reason}.")
+        run(config, _device, _asked)
+    finally:
+        _busy = False
+        if _ending:
+            os._exit(1)

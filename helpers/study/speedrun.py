@@ -39,9 +39,13 @@ def race(configs: Sequence[RunConfig], *, device: str = "auto", time_budget: flo
     """Records of the raced runs; those that are missing are raced one after the other, each in a fresh process."""
     outcome = Outcome({config.id: records.find(config.id) for config in configs})
     missing = [config for config in configs if outcome[config] is None] if train else []
-    with graceful(time_budget) as stop:
+    begun = time.monotonic()
+    with graceful() as stop:  # a signal cuts a race short; the deadline only lets none begin, since a part of one is worth nothing
         for config in missing:
-            if not (reason := stop()):
+            reason = stop()
+            if time_budget is not None and time.monotonic() - begun >= time_budget:
+                reason = "the time budget is spent"
+            if not reason:
                 line(f"{config.id}  raced in a process of its own, seed {config.seed}")
                 reason = _race_one(config, device, stop, outcome)
             if reason:

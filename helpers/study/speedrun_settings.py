@@ -21,7 +21,6 @@ class SpeedrunSettings(Section):
     test_images: Positive | None = None
     target: Annotated[float, Field(gt=0, le=100)]  # percent of the test images, by PROTOCOL
     seeds: Positive
-    same_race: bool = False  # as the published challenge: its net, data and target, whatever the recipe and the machine
     recipe: dict[str, dict[str, Any]]  # encoder, views, method, training
     probe_every: Positive = 1
     validation: Positive  # training images that the candidates are read on

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from helpers.core.clock import process_seconds
-from helpers.core.devices import autocast, keep_fp32, out_of_memory, wait
+from helpers.core.devices import autocast, out_of_memory, wait
 from helpers.core.errors import TrainingStopped, UserError
 from helpers.core.seeds import derive, generator
 from helpers.methods import Method, StepBatch
@@ -69,7 +69,6 @@ class Training:
             )
         self.total = self.steps_per_epoch * s.epochs
         self.plain = s.precision == "plain"
-        keep_fp32(self.device, s.precision)
         self.method.to(self.device, memory_format=torch.preserve_format if self.plain else torch.channels_last)
         if not self.plain:
             tune(self.method, self.device)

@@ -1,10 +1,14 @@
 """Runs in processes of their own: the same records as one after the other, failures contained, told to stop."""
 
+import os
+import subprocess
+import sys
 import time
 
 import pytest
 
 from helpers.core.errors import UserError
+from helpers.core.files import REPOSITORY
 from helpers.study import records
 from helpers.study.config import RunConfig
 from helpers.study.sweep import sweep
@@ -47,6 +51,49 @@ def test_a_deadline_stops_the_workers_in_a_checkpoint(tmp_path):
     assert time.monotonic() - started < 60
     assert "time budget" in outcome.stopped and outcome.trained == 0 and not outcome.failures
     assert list((tmp_path / "cache_dir" / "checkpoints" / long.id).glob("step-*.pt")) and not records.find(long.id)
+
+
+SWEEP = """
+from helpers.study.sweep import sweep
+from tests_config import configs
+if __name__ == "__main__":
+    sweep(configs, engine="processes", workers=2, device="cpu")
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def until(condition, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.2)
+    return condition()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="children are found through /proc")
+def test_workers_do_not_outlive_a_killed_parent_and_keep_what_they_did(tmp_path):
+    long = [tiny(seed, epochs=10_000) for seed in (0, 1)]
+    (tmp_path / "sweep.py").write_text(SWEEP)
+    (tmp_path / "tests_config.py").write_text(
+        f"from helpers.study.config import RunConfig\nconfigs = [RunConfig(**c) for c in {[c.model_dump(mode='json') for c in long]!r}]\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "sweep.py")], cwd=REPOSITORY, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    )
+    locks = tmp_path / "cache_dir" / "locks"
+    assert until(lambda: all((locks / c.id).exists() for c in long), 90)
+    time.sleep(3)
+    children = [int(pid) for pid in open(f"/proc/{parent.pid}/task/{parent.pid}/children").read().split()]
+    parent.kill()
+    parent.wait()
+    assert len(children) >= 2 and until(lambda: not any(map(alive, children)), 60)
+    assert all(list((tmp_path / "cache_dir" / "checkpoints" / c.id).glob("step-*.pt")) for c in long)
 
 
 def test_impossible_calls_are_said():

@@ -141,7 +141,7 @@ def test_every_preset_races_on_test_and_tries_on_train(preset):
         trial = trial_config(s, name)
         assert trial.data.validation == s.validation and trial.data.test_images is None and trial.evaluation.probe_every == 0
     assert len({trial_config(s, name).id for name in [RACED, *s.candidates]}) == 1 + len(s.candidates)
-    assert (s.target == 90.0 and config.encoder.name == "resnet18") == s.same_race == (preset in ("gpu", "paper"))
+    assert (s.target == 90.0 and config.encoder.name == "resnet18") == speedrun_tables.same_race(s) == (preset in ("gpu", "paper"))
 
 
 def test_wrong_recipes_and_candidates_name_what_is_near():

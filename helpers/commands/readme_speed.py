@@ -74,8 +74,7 @@ def _same_numbers() -> Iterator[str]:
     try:
         frame = pd.read_csv(path)
         parts = [
-            f"{r['encoder']} {r['fast − plain']:+.2f} (seeds spread over {r['spread of seeds']:.2f}, n = {r['n']}, steps "
-            f"{r['step time, plain / fast']:.1f} times as fast)"
+            f"{r['encoder']} {r['fast − plain']:+.2f} (seeds spread over {r['spread of seeds']:.2f}, n = {r['n']})"
             for _, r in frame[frame["n"] > 1].iterrows()
         ]
     except (ValueError, KeyError) as error:

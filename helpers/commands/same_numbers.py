@@ -33,16 +33,6 @@ def config(net: str, way: str, seed: int, dataset: str, images: int, epochs: int
     )
 
 
-def step_seconds(record) -> float:
-    """Of all steps but the first, in which compiling falls."""
-    return record.manifest["training_seconds"] - record.manifest["startup"]["first_step_seconds"]
-
-
-def whole(record) -> bool:
-    """Whether it was trained in one piece: each further piece has a first step, and compiles, again."""
-    return record.manifest.get("resumed") is None
-
-
 def table(outcome: Outcome, configs: dict[tuple[str, str, int], RunConfig]) -> pd.DataFrame:
     """A row a net: both accuracies by seed, their paired difference, and whether it stays within the spread of the seeds."""
     rows = []
@@ -55,7 +45,6 @@ def table(outcome: Outcome, configs: dict[tuple[str, str, int], RunConfig]) -> p
             plain, fast = ([r.evaluations[READOUT]["top1"] for r in side] for side in zip(*pairs, strict=True))
             difference = paired_values(fast, plain)
             spread = max(max(side) - min(side) for side in (plain, fast)) if len(pairs) > 1 else None
-            timed = [(step_seconds(p), step_seconds(f)) for p, f in pairs if whole(p) and whole(f)]
             row |= {
                 "plain": " ".join(f"{value:.2f}" for value in plain),
                 "fast": " ".join(f"{value:.2f}" for value in fast),
@@ -64,8 +53,6 @@ def table(outcome: Outcome, configs: dict[tuple[str, str, int], RunConfig]) -> p
                 "high": difference.high,
                 "spread of seeds": spread,
                 "within": None if spread is None else bool(abs(difference.value) <= spread),
-                "step time, plain / fast": sum(p for p, _ in timed) / sum(f for _, f in timed) if timed else None,
-                "compiling, s": max(f.manifest["startup"]["first_step_seconds"] or 0.0 for _, f in pairs),
                 "runs": " ".join(record.id for pair in pairs for record in pair),
             }
         rows.append(row)
@@ -77,8 +64,7 @@ def page(frame: pd.DataFrame, given: argparse.Namespace) -> str:
         f"# The same numbers at full speed\n\nWritten by `python -m helpers.commands.same_numbers`. SimCLR on {given.images} images of "
         f"{given.dataset}, {given.epochs} epochs, {READOUT} accuracy (%) on the test set by seed, once plainly (fp32, contiguous, torch's "
         "own kernels) and once with every speed option; intervals (95 %) over paired seeds. Rounding differs, training amplifies it, and "
-        "two runs of one seed drift apart as two seeds do: what is asked is that the mean difference stays within the spread of seeds. Step times "
-        "leave out each run's first step, in which compiling falls; its longest is named.\n\n"
+        "two runs of one seed drift apart as two seeds do: what is asked is that the mean difference stays within the spread of seeds.\n\n"
         + markdown(frame.drop(columns="runs", errors="ignore"))
         + "\n"
     )

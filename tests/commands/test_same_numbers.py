@@ -20,14 +20,7 @@ def outcome(values: dict):
     """Records that say what they are given: (way, seed) -> accuracy."""
     configs = {("vit_micro", way, seed): config("vit_micro", way, seed, "embedded", 200, 1) for way, seed in values}
     found = {
-        configs["vit_micro", way, seed].id: SimpleNamespace(
-            id=f"{way}{seed}",
-            evaluations={READOUT: {"top1": value}},
-            manifest={
-                "training_seconds": 30.0 if way == "plain" else 15.0,
-                "startup": {"first_step_seconds": 10.0 if way == "plain" else 5.0},
-            },
-        )
+        configs["vit_micro", way, seed].id: SimpleNamespace(id=f"{way}{seed}", evaluations={READOUT: {"top1": value}})
         for (way, seed), value in values.items()
         if value is not None
     }
@@ -38,7 +31,7 @@ def test_a_difference_within_the_spread_of_seeds_is_called_so():
     values = {("plain", 0): 40.0, ("plain", 1): 42.0, ("plain", 2): 41.0, ("fast", 0): 41.0, ("fast", 1): 42.5, ("fast", 2): 41.0}
     (row,) = outcome(values).to_dict("records")
     assert row["n"] == 3 and row["fast − plain"] == pytest.approx(0.5) and row["spread of seeds"] == 2.0 and row["within"]
-    assert row["low"] < 0.5 < row["high"] and row["step time, plain / fast"] == 2.0 and row["compiling, s"] == 5.0
+    assert row["low"] < 0.5 < row["high"]
     worse = outcome(values | {("fast", n): 37.0 for n in range(3)})
     assert not worse["within"].iloc[0]
 

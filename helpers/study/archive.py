@@ -18,6 +18,7 @@ from pathlib import Path
 from helpers.core.errors import RecordError, UserError
 from helpers.core.files import shown, why_not, write_bytes
 from helpers.study import records
+from helpers.study.config import RunConfig
 from helpers.study.manifest import code_version
 from helpers.study.records import Record
 
@@ -69,8 +70,9 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def take_in(path: Path) -> tuple[list[str], list[str]]:
-    """Take the records of an archive in: the ids that are new here, and those that were here already and are the same."""
+def take_in(path: Path) -> tuple[list[str], list[str], list[str]]:
+    """Take the records of an archive in: the ids that are new here, those that were here already and are the same, and those that
+    were here with another outcome. What was here stays as it is."""
     content = _verified(Path(path))
     folder = records.runs_dir()
     records.check_writable()
@@ -82,27 +84,18 @@ def take_in(path: Path) -> tuple[list[str], list[str]]:
                 (Path(beside) / run / file).write_bytes(data)
             arrived = [Record(place).check() for place in sorted(Path(beside).iterdir())]
             here = {record.id: records.find(record.id) for record in arrived}  # a damaged one counts as missing
-            _refuse_others(arrived, here)
+            other = [record.id for record in arrived if here[record.id] and here[record.id].essence() != record.essence()]
             new = [record for record in arrived if here[record.id] is None]
             for record in new:
                 shutil.rmtree(folder / record.id, ignore_errors=True)  # a damaged one that could not be moved aside
                 record.path.rename(folder / record.id)
     except OSError as error:
         raise RecordError(why_not(folder, error)) from error
-    return [record.id for record in new], [run for run, record in here.items() if record is not None]
-
-
-def _refuse_others(arrived: list[Record], here: dict[str, Record | None]) -> None:
-    """An error that names the records which are here already and hold something else."""
-    if other := [record.id for record in arrived if here[record.id] and here[record.id].essence() != record.essence()]:
-        raise RecordError(
-            f"Nothing was imported: these records are here already, with another outcome: {', '.join(other)}. "
-            "Keep what is here, or delete their folders and import again."
-        )
+    return [record.id for record in new], [run for run, record in here.items() if record and run not in other], other
 
 
 def _verified(path: Path) -> dict[str, bytes]:
-    """The files of the archive's records, once its names, its version and every checksum are known to be right."""
+    """The files of the archive's records, once its names, its version, every checksum and every config are known to be right."""
     try:
         with zipfile.ZipFile(path) as archive:
             _check_entries(path, archive.infolist())
@@ -121,6 +114,7 @@ def _verified(path: Path) -> dict[str, bytes]:
         name for name in sorted(content.keys() | digests.keys()) if name not in content or _digest(content[name]) != digests.get(name)
     ]:
         raise _refused(path, f"{wrong[0]} is not what its checksum says ({len(wrong)} files in all): fetch the archive again")
+    _check_content(path, content)
     return content
 
 
@@ -131,8 +125,37 @@ def _check_entries(path: Path, infos: list[zipfile.ZipInfo]) -> None:
         kind = stat.S_IFMT(info.external_attr >> 16)
         if not (info.filename == MANIFEST or NAME.fullmatch(info.filename)) or kind not in (0, stat.S_IFREG):
             raise _refused(path, f"{info.filename!r} is no file of a record")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise _refused(path, f"{info.filename!r} is packed by method {info.compress_type}, and records are deflated or stored")
     if len(set(names)) < len(names) or sum(info.file_size for info in infos) > UNPACKED:
         raise _refused(path, "it holds a file twice, or far more than records do")
+
+
+def _check_content(path: Path, content: dict[str, bytes]) -> None:
+    """Every record has the name its config gives it, and its arrays, a zip again, a bearable size: known before any is loaded."""
+    unpacked = 0
+    for name, data in content.items():
+        run, file = NAME.fullmatch(name).groups()
+        try:
+            values = json.loads(data) if file.endswith(".json") else {}
+            expected = _id_of(values) if file == "config.json" and isinstance(values, dict) else run
+            if file == "arrays.npz":
+                with zipfile.ZipFile(io.BytesIO(data)) as arrays:
+                    unpacked += sum(info.file_size for info in arrays.infolist())
+        except Exception as error:  # as many kinds as there are ways to be wrong
+            raise _refused(path, f"{run}/{file} cannot be read ({type(error).__name__}: {error})") from error
+        if not isinstance(values, dict):
+            raise _refused(path, f"{run}/{file} holds no object, but {type(values).__name__}")
+        if expected != run:
+            raise _refused(path, f"the record {run} holds the config of {expected}")
+        if unpacked > UNPACKED:
+            raise _refused(path, f"with {run}/{file} its arrays unpack to far more than records do")
+
+
+def _id_of(values: dict) -> str:
+    """The id of a record with this config; that of a range test holds only what the test depends on, so never a seed or epochs."""
+    config = RunConfig(**values)
+    return config.range_test_id if values == config.range_test_config() else config.id
 
 
 def _refused(path: Path, reason: str) -> RecordError:

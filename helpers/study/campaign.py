@@ -130,7 +130,7 @@ def work(stages: Sequence[Stage], budget: float | None, device: str, workers: in
     configs = configs_in(stages)
     before = _position(stages)
     seconds = seconds_left(budget)
-    if seconds is not None and seconds <= 0:
+    if seconds is not None and seconds <= 0 and any(records.find(config.id) is None for config in configs):
         raise _too_short(budget, f"starting up took {process_seconds():.0f} s of it")
     engine = "processes" if (workers or 1) > 1 else "inline"
     outcome = sweep(configs, engine=engine, workers=workers, device=device, time_budget=seconds)
@@ -193,9 +193,10 @@ def plan_table(stages: Sequence[Stage], device: str) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def fitting(stages: Sequence[Stage], seconds: float, device: str) -> tuple[int, int]:
-    """How many of the runs to do can be finished in that time, of how many; the order is the campaign's."""
+def fitting(stages: Sequence[Stage], seconds: float, device: str) -> tuple[int, int, int]:
+    """How many of the runs to do can be finished in that time, of how many, and how many more cannot be timed; in the campaign's order."""
     to_do = [config for config in configs_in(stages) if not (records.runs_dir() / config.id).is_dir()]
-    counts = range(1, len(to_do) + 1)
-    fit = bisect_right(counts, seconds / 60, key=lambda count: forecast(to_do[:count], device)["minutes"].iloc[-1])
-    return fit, len(to_do)
+    timed = [config for config in to_do if "cannot be timed" not in forecast([config], device)["runs"].iloc[0]]
+    counts = range(1, len(timed) + 1)
+    fit = bisect_right(counts, seconds / 60, key=lambda count: forecast(timed[:count], device)["minutes"].iloc[-1])
+    return fit, len(timed), len(to_do) - len(timed)

@@ -27,6 +27,7 @@ def configs_of(notebook: Path, values: dict) -> list[RunConfig]:
         if name not in known:
             raise unknown(f"parameter of {notebook.stem}", name, known)
     injected = "\n".join(["# Parameters", *(f"{name} = {value!r}" for name, value in values.items())])
+    _refuse_races(notebook, body)
     asked = _asked(notebook, body)
     steps = [*ast.parse(parameters).body, *ast.parse(injected).body, *_needed(body, asked)]
     namespace = {"__name__": notebook.stem, "In": ["", parameters, injected]}  # In: where open_study looks for mistyped names
@@ -58,6 +59,13 @@ def _read(notebook: Path) -> tuple[str, list[ast.stmt]]:
 def _python(source: str) -> str:
     """A cell without its magics."""
     return "" if source.startswith("%%") else "\n".join(line for line in source.splitlines() if not line.startswith(("%", "!")))
+
+
+def _refuse_races(notebook: Path, body: list[ast.stmt]) -> None:
+    """A race times each run in a process of its own, which a campaign does not: with its sweep alone a study would be half trained."""
+    called = [node.func for statement in body for node in ast.walk(statement) if isinstance(node, ast.Call)]
+    if any("race" in (getattr(func, "id", None), getattr(func, "attr", None)) for func in called):
+        raise UserError(f"{shown(notebook)} also calls race(...), whose runs no campaign trains: use `make speedrun` for it.")
 
 
 def _asked(notebook: Path, body: list[ast.stmt]) -> ast.expr:

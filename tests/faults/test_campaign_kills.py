@@ -140,6 +140,7 @@ def test_sigterm_ends_in_a_checkpoint_and_elsewhere_nothing_is_repeated(house, n
     assert steps[STEPS + 3 :] == [*range(3, STEPS), *range(STEPS), *range(STEPS)]
     assert [records.find(config.id).essence() for config in runs] == expected
     assert go(notebooks) == 0 and len(steps) == SEEDS * STEPS
+    assert go(notebooks, "--budget", "1") == 0, "a budget that start-up has used up is enough where nothing is left to do"
 
 
 def test_a_lost_device_ends_the_campaign_and_its_checkpoint_stands(house, notebooks, left_alone, steps, every_step, monkeypatch, capsys):
@@ -178,10 +179,11 @@ def test_a_budget_too_short_for_anything_says_so_and_loses_nothing(house, notebo
     assert len(steps) <= 10 and not list(records.runs_dir().glob("*-*"))
 
 
-def test_the_shortest_budget_that_starts_still_moves_on(house, notebooks, steps, capsys, monkeypatch):
+def test_the_shortest_budget_that_starts_still_moves_on(house, notebooks, steps, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(campaign, "process_seconds", lambda: 0.0)
-    assert go(notebooks, "--budget", "0.1") == 75
-    assert "with a checkpoint" in capsys.readouterr().out
+    assert go(notebooks, "--budget", "0.1", "--export", str(tmp_path / "records.zip")) == 75
+    said = capsys.readouterr()
+    assert "with a checkpoint" in said.out and "no record to export" in said.err
     assert 1 <= len(steps) == campaign.saved_step(configs(notebooks)[0]) < STEPS
 
 

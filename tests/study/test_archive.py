@@ -8,8 +8,13 @@ import zipfile
 import numpy as np
 import pytest
 
+from helpers.commands import campaign as command
 from helpers.core.errors import RecordError, UserError
 from helpers.study import archive, records
+from helpers.study.config import RangeTest, RunConfig
+
+CONFIGS = {config.id: config for config in (RunConfig(data={"dataset": "x"}, seed=seed) for seed in range(2))}
+ONE, TWO = sorted(CONFIGS)
 
 
 @pytest.fixture
@@ -24,10 +29,10 @@ def here(tmp_path, monkeypatch):
     return move
 
 
-def save(run="x-1", accuracy=50.0, seconds=1.0, arrays=None):
+def save(run=ONE, accuracy=50.0, seconds=1.0, arrays=None):
     return records.save(
         run,
-        config={"seed": 0},
+        config=CONFIGS[run].changes(),
         manifest={"seconds": seconds, "stem": "cifar"},
         metrics=[{"epoch": 1, "loss": 0.1 + 0.2, "seconds": seconds}],
         evaluations={"linear": {"top1": accuracy}},
@@ -38,8 +43,8 @@ def save(run="x-1", accuracy=50.0, seconds=1.0, arrays=None):
 @pytest.fixture
 def mailed(here, tmp_path):
     """An archive of two records, and a fresh folder to take it in."""
-    save("x-1")
-    save("x-2", 60.0)
+    save(ONE)
+    save(TWO, 60.0)
     archive.export(tmp_path / "a.zip")
     here("second")
     return tmp_path / "a.zip"
@@ -56,13 +61,13 @@ def rewritten(path, change):
 
 
 def test_records_arrive_as_they_were_and_a_second_time_change_nothing(mailed, here):
-    assert archive.take_in(mailed) == (["x-1", "x-2"], [])
-    taken = records.Record(records.runs_dir() / "x-2").check()
+    assert archive.take_in(mailed) == ([ONE, TWO], [], [])
+    taken = records.Record(records.runs_dir() / TWO).check()
     assert taken.evaluations == {"linear": {"top1": 60.0}} and taken.metrics["loss"][0] == 0.1 + 0.2
-    assert archive.take_in(mailed) == ([], ["x-1", "x-2"])
-    assert sorted(path.name for path in records.runs_dir().iterdir()) == ["x-1", "x-2"]
+    assert archive.take_in(mailed) == ([], [ONE, TWO], [])
+    assert sorted(path.name for path in records.runs_dir().iterdir()) == [ONE, TWO]
     here("first")
-    assert records.Record(records.runs_dir() / "x-2").essence() == taken.essence()
+    assert records.Record(records.runs_dir() / TWO).essence() == taken.essence()
 
 
 def test_the_same_records_make_the_same_bytes(mailed, here, tmp_path):
@@ -75,9 +80,9 @@ def test_the_same_records_make_the_same_bytes(mailed, here, tmp_path):
 
 
 def test_only_the_runs_asked_for_are_exported(here, tmp_path):
-    save("x-1")
-    save("x-2")
-    assert archive.export(tmp_path / "a.zip", ["x-2", "x-3"]) == ["x-2"]
+    save(ONE)
+    save(TWO)
+    assert archive.export(tmp_path / "a.zip", [TWO, "x-3"]) == [TWO]
     with pytest.raises(UserError, match="no record to export"):
         archive.export(tmp_path / "b.zip", ["x-3"])
     assert not (tmp_path / "b.zip").exists()
@@ -92,32 +97,33 @@ def test_a_damaged_record_is_not_exported(here, tmp_path):
 
 def test_an_archive_too_large_to_mail_is_not_written(here, tmp_path, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 255, 100_000).astype(np.uint8)
-    save("small-1")
-    save("large-1", arrays={"noise": noise})
+    save(ONE)
+    save(TWO, arrays={"noise": noise})
     monkeypatch.setattr(archive, "LARGEST", 50_000)
-    with pytest.raises(UserError, match=r"2 records would have 0.1 MB.*largest records: large-1 10\d kB, small-1 \d kB"):
+    with pytest.raises(UserError, match=rf"2 records would have 0.1 MB.*largest records: {TWO} 10\d kB, {ONE} \d kB"):
         archive.export(tmp_path / "a.zip")
     assert not (tmp_path / "a.zip").exists()
 
 
-def test_a_record_with_another_outcome_is_never_overwritten(mailed):
-    save("x-2", 61.0)
-    with pytest.raises(RecordError, match="Nothing was imported.*another outcome: x-2"):
-        archive.take_in(mailed)
-    assert [path.name for path in records.runs_dir().iterdir()] == ["x-2"]
-    assert records.find("x-2").evaluations["linear"]["top1"] == 61.0
+def test_a_record_with_another_outcome_is_never_overwritten_and_the_others_arrive(mailed, capsys):
+    save(TWO, 61.0)
+    assert command.main(["--import", str(mailed)]) == 1
+    assert "Imported 1 records; 0 were here already.\n1 more are here with another outcome" in capsys.readouterr().out
+    assert archive.take_in(mailed) == ([], [ONE], [TWO])
+    assert records.find(ONE).evaluations["linear"]["top1"] == 50.0
+    assert records.find(TWO).evaluations["linear"]["top1"] == 61.0
 
 
 def test_times_and_hosts_may_differ(mailed):
-    save("x-2", 60.0, seconds=99.0)
-    assert archive.take_in(mailed) == (["x-1"], ["x-2"])
-    assert records.find("x-2").manifest["seconds"] == 99.0
+    save(TWO, 60.0, seconds=99.0)
+    assert archive.take_in(mailed) == ([ONE], [TWO], [])
+    assert records.find(TWO).manifest["seconds"] == 99.0
 
 
 def test_a_damaged_record_is_replaced_by_the_archives(mailed, capsys):
-    (save("x-2", 60.0).path / "manifest.json").write_text("{")
-    assert archive.take_in(mailed) == (["x-1", "x-2"], [])
-    assert records.find("x-2") and "moved aside" in capsys.readouterr().out
+    (save(TWO, 60.0).path / "manifest.json").write_text("{")
+    assert archive.take_in(mailed) == ([ONE, TWO], [], [])
+    assert records.find(TWO) and "moved aside" in capsys.readouterr().out
 
 
 def other_format(content):
@@ -125,7 +131,7 @@ def other_format(content):
 
 
 def wrong_byte(content):
-    content["results/runs/x-1/evaluations.json"] = content["results/runs/x-1/evaluations.json"].replace(b"50", b"99")
+    content[f"results/runs/{ONE}/evaluations.json"] = content[f"results/runs/{ONE}/evaluations.json"].replace(b"50", b"99")
 
 
 def unsigned(content):
@@ -133,7 +139,7 @@ def unsigned(content):
 
 
 def missing(content):
-    del content["results/runs/x-1/config.json"]
+    del content[f"results/runs/{ONE}/config.json"]
 
 
 def outside(content):
@@ -149,7 +155,7 @@ def absolute(content):
 
 
 def other_file(content):
-    content["results/runs/x-1/run.py"] = b"print()"
+    content[f"results/runs/{ONE}/run.py"] = b"print()"
 
 
 def no_manifest(content):
@@ -164,9 +170,9 @@ def strange_manifest(content):
     ("change", "says"),
     [
         (other_format, "it has format 2, and this version of the code reads format 1"),
-        (wrong_byte, "x-1/evaluations.json is not what its checksum says"),
+        (wrong_byte, f"{ONE}/evaluations.json is not what its checksum says"),
         (unsigned, "x-3/config.json is not what its checksum says"),
-        (missing, "x-1/config.json is not what its checksum says"),
+        (missing, f"{ONE}/config.json is not what its checksum says"),
         (outside, "evil/config.json' is no file of a record"),
         (hidden, "is no file of a record"),
         (absolute, "is no file of a record"),
@@ -182,22 +188,62 @@ def test_what_is_wrong_in_an_archive_is_named_and_nothing_is_taken_in(mailed, ch
     assert not records.runs_dir().exists()
 
 
-def test_a_record_that_does_not_hold_together_is_refused_though_its_checksums_are_right(mailed, here):
-    path = here("first") / "x-1" / "metrics.csv"
-    path.write_text(path.read_text() * 2)
-    with zipfile.ZipFile(mailed) as old:
-        files = json.loads(old.read("manifest.json"))["files"]
+def forged(path, changes):
+    """The archive with these files changed and its checksums made right again."""
 
-    def lie(content):
-        content["results/runs/x-1/evaluations.json"] = b"{"
-        files["results/runs/x-1/evaluations.json"] = archive._digest(b"{")
+    def change(content):
+        content |= {f"results/runs/{name}": data for name, data in changes.items()}
+        files = {name: archive._digest(data) for name, data in content.items() if name != "manifest.json"}
         content["manifest.json"] = json.dumps({"format": archive.FORMAT, "code": {}, "files": files}).encode()
 
-    rewritten(mailed, lie)
-    here("second")
-    with pytest.raises(RecordError, match="evaluations.json"):
+    rewritten(path, change)
+
+
+@pytest.mark.parametrize(
+    ("file", "data", "says"),
+    [
+        ("evaluations.json", b"{", "evaluations.json cannot be read"),
+        ("manifest.json", b"3", "manifest.json holds no object, but int"),
+        ("config.json", b"[1, 2]", "config.json holds no object, but list"),
+        ("config.json", json.dumps(CONFIGS[TWO].changes()).encode(), f"the record {ONE} holds the config of {TWO}"),
+        ("config.json", b'{"sead": 1}', "config.json cannot be read .*seed"),
+        ("arrays.npz", b"PK", "arrays.npz cannot be read"),
+        ("metrics.csv", b"epoch,loss", "metrics.csv"),
+    ],
+)
+def test_a_record_that_does_not_hold_together_is_refused_though_its_checksums_are_right(mailed, file, data, says):
+    forged(mailed, {f"{ONE}/{file}": data})
+    with pytest.raises(RecordError, match=says):
         archive.take_in(mailed)
-    assert list(records.runs_dir().iterdir()) == []
+    assert not records.runs_dir().exists() or list(records.runs_dir().iterdir()) == []
+
+
+def test_a_range_test_has_the_name_that_its_config_gives_it(mailed, here, tmp_path):
+    config = RunConfig(data={"dataset": "x"}, training={"rate": RangeTest(seeds=1), "epochs": 3})
+    record = {"manifest": {}, "metrics": [], "evaluations": {}, "arrays": {}}
+    records.save(config.range_test_id, config=config.range_test_config(), **record)
+    archive.export(tmp_path / "range.zip", [config.range_test_id])
+    here("third")
+    assert archive.take_in(tmp_path / "range.zip") == ([config.range_test_id], [], [])
+    forged(tmp_path / "range.zip", {f"{config.range_test_id}/config.json": json.dumps(config.changes()).encode()})
+    with pytest.raises(RecordError, match=f"{config.range_test_id} holds the config of {config.id}"):
+        archive.take_in(tmp_path / "range.zip")
+
+
+def test_arrays_that_unpack_to_more_than_records_hold_are_not_loaded(here, tmp_path, monkeypatch):
+    save(arrays={"zeros": np.zeros(1_000_000, np.uint8)})
+    archive.export(tmp_path / "a.zip")
+    here("second")
+    monkeypatch.setattr(archive, "UNPACKED", 100_000)
+    with pytest.raises(RecordError, match=f"{ONE}/arrays.npz its arrays unpack to far more"):
+        archive.take_in(tmp_path / "a.zip")
+
+
+def test_another_way_of_packing_is_refused(mailed):
+    with zipfile.ZipFile(mailed, "a") as packed:
+        packed.writestr(f"results/runs/{ONE}-3/config.json", "{}", zipfile.ZIP_LZMA)
+    with pytest.raises(RecordError, match="is packed by method 14"):
+        archive.take_in(mailed)
 
 
 def test_a_link_in_an_archive_is_refused(mailed):
@@ -226,11 +272,12 @@ def test_more_than_records_hold_is_not_unpacked(mailed, monkeypatch):
         archive.take_in(mailed)
 
 
-def test_the_committed_records_fit_into_one_archive(here, tmp_path, monkeypatch):
+def test_sixty_committed_records_fit_into_one_archive(here, tmp_path, monkeypatch):
     monkeypatch.delenv("RUNS_DIR")
     if not records.runs_dir().is_dir():
         pytest.skip("there are no committed records")
-    ids = archive.export(tmp_path / "all.zip")
+    sixty = sorted(path.name for path in records.runs_dir().iterdir() if path.is_dir() and not path.name.startswith("."))[:60]
+    ids = archive.export(tmp_path / "all.zip", sixty)
     assert (tmp_path / "all.zip").stat().st_size < 10_000_000
     shutil.rmtree(here("third"), ignore_errors=True)
-    assert archive.take_in(tmp_path / "all.zip") == (ids, [])
+    assert archive.take_in(tmp_path / "all.zip") == (ids, [], [])

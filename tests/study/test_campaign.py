@@ -13,6 +13,7 @@ from helpers.core.errors import UserError
 from helpers.core.files import REPOSITORY
 from helpers.study import campaign
 from helpers.study.grid import configs_of
+from helpers.study.sweep import Outcome
 
 NOTEBOOKS = REPOSITORY / "notebooks"
 PARAMETERS = 'preset = "demo"\nreading = "as_written"\nseeds = 2\nsizes = [64]\n'
@@ -74,6 +75,7 @@ def test_only_what_the_sweep_depends_on_is_executed(notebooks):
     ("cells", "says"),
     [
         ([PARAMETERS, GRID], r"calls sweep\(...\) 0 times"),
+        ([PARAMETERS, GRID, SWEEP, "outcome = speedrun.race(plan)"], r"also calls race\(...\).*`make speedrun`"),
         ([PARAMETERS, GRID, SWEEP, SWEEP], r"calls sweep\(...\) 2 times"),
         ([PARAMETERS, GRID.replace("range(seeds)", "range(seedz)"), SWEEP], "NameError: name 'seedz'"),
         ([PARAMETERS, GRID + "plan = [1]\n", SWEEP], "hands int to its sweep"),
@@ -162,20 +164,47 @@ def test_the_plan_says_what_is_to_do_and_what_fits_and_trains_nothing(tmp_path, 
         monkeypatch.setenv(setting, str(tmp_path / setting))
     write(
         tmp_path / "notebooks",
-        "preset = 'demo'\nseeds = 1",
-        f"from helpers.study.config import RunConfig\nbase = {TINY!r}",
+        "preset = 'demo'\nseeds = 1\ndataset = 'embedded'",
+        f"from helpers.study.config import RunConfig\nbase = {TINY!r}\nbase['data']['dataset'] = dataset",
         "sweep([RunConfig(**base, seed=n) for n in range(seeds)])",
     )
     file = listed('[[study]]\nname = "small"\n[[study]]\nname = "small"\nparameters = { seeds = 4 }\n')
-    assert command.main([file, "--plan", "--device", "cpu", "--budget", "4h"], tmp_path / "notebooks") == 0
+    with open(file, "a") as more:
+        more.write('[[study]]\nname = "small"\nparameters = { dataset = "nowhere" }\n')
+    assert command.main([file, "--plan", "--device", "cpu", "--budget", "4h", "--workers", "2"], tmp_path / "notebooks") == 0
     out = capsys.readouterr().out
     assert "all, 1 shared with the above" in out and "PFLOP" in out and "Wh" in out and "until then" in out
-    assert "4 of 4 runs to do would be finished" in out
+    assert "4 of 4 runs to do would be finished; 1 more cannot be timed." in out
+    assert out.endswith("The plan is for one run at a time, not for 2 at once.\n")
     assert not (tmp_path / "RUNS_DIR").exists()
     stages = campaign.read_stages(file, tmp_path / "notebooks")
-    assert campaign.fitting(stages, 1e-3, "cpu") == (0, 4)
+    assert campaign.fitting(stages, 1e-3, "cpu") == (0, 4, 1)
     minutes = campaign.plan_table(stages, "cpu")["until then"].dropna().tolist()
-    assert minutes == sorted(minutes) and len(minutes) == 2
+    assert minutes == sorted(minutes) and len(minutes) == 3
+
+
+@pytest.mark.parametrize(
+    ("failures", "stopped", "rendering", "code"),
+    [
+        ({}, None, 0, 2),  # the export fails, since there is no record
+        ({}, None, 1, 1),
+        ({}, "Stopped.", 0, 75),
+        ({"x-1": "it broke"}, None, 0, 1),
+        ({"x-1": "it broke"}, "Stopped.", 0, 1),
+    ],
+)
+def test_neither_export_nor_rendering_hides_how_training_ended(
+    notebooks, listed, monkeypatch, tmp_path, capsys, failures, stopped, rendering, code
+):
+    monkeypatch.setenv("RUNS_DIR", str(tmp_path / "runs"))
+    monkeypatch.setattr(campaign, "work", lambda *call: Outcome({}, failures, stopped))
+    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: name)
+    rendered = []
+    monkeypatch.setattr(command, "_render", lambda entry, notebooks: rendered.append(entry.name) or rendering)
+    words = [listed('[[study]]\nname = "small"'), "--export", str(tmp_path / "a.zip"), "--render"]
+    assert command.main(words, notebooks) == code
+    assert rendered == ([] if stopped else ["small"])
+    assert "no record to export" in capsys.readouterr().err
 
 
 def test_rendering_executes_the_notebook_with_the_same_values_and_trains_nothing(monkeypatch):

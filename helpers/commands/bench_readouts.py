@@ -66,7 +66,7 @@ def measure(count: int, test: int, width: int, rounds: int, device: torch.device
         name: array.cpu().numpy() for name, array in (("x", x), ("y", train.y), ("test", test_x), ("raw", train.x), ("asked", other.x))
     }
     share = torch.ones(count, device=device)
-    chunk = max(1, knn.CHUNK // count)
+    chunk = knn.rows_at_once(count, device)
     out = torch.empty(min(chunk, test), count, device=device)
 
     def fit():

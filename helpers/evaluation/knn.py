@@ -24,6 +24,11 @@ def protocol_setting(name: str) -> tuple[int, float | None]:
     return int(found[1]), float(found[2]) if found[2] else None
 
 
+def rows_at_once(count: int, device: torch.device) -> int:
+    """How many test rows are compared with `count` training rows at a time."""
+    return max(1, CHUNK.get(device.type, CHUNK["cpu"]) // count)
+
+
 @torch.no_grad()
 def neighbours(train_features, test_features, k: int):
     """Similarities and train indices [n, k] of every test row's k most similar train rows, nearest first."""
@@ -33,7 +38,7 @@ def neighbours(train_features, test_features, k: int):
     train = F.normalize(train_features.float(), dim=1).T
     similarity = torch.empty(len(test_features), k, device=train.device)
     index = torch.empty(len(test_features), k, dtype=torch.int64, device=train.device)
-    rows = max(1, CHUNK.get(train.device.type, CHUNK["cpu"]) // count)
+    rows = rows_at_once(count, train.device)
     for start in range(0, len(test_features), rows):
         part = slice(start, start + rows)
         similarity[part], index[part] = highest(F.normalize(test_features[part].float(), dim=1) @ train, k)

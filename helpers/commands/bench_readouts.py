@@ -4,7 +4,6 @@ Ours runs on the device, scikit-learn on the CPU of the same machine; the featur
 """
 
 import argparse
-import re
 import resource
 import statistics
 import sys
@@ -19,10 +18,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from helpers.commands.bench_rows import lines
+from helpers.commands.bench_rows import file_of, lines
 from helpers.core.devices import describe, pick_device, wait
 from helpers.core.errors import DataError, RecordError, UserError
-from helpers.core.files import results_dir, shown, write_json, write_text
+from helpers.core.files import shown, write_json, write_text
 from helpers.core.seeds import generator
 from helpers.evaluation import Features, knn, linear
 
@@ -199,8 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("error", ConvergenceWarning)  # a time before its optimum would be no time to compare with
             measured = measure(given.count, given.test, given.width, given.repeats, pick_device(given.device))
-        slug = re.sub(r"[^a-z0-9]+", "-", measured["device"]["name"].lower()).strip("-") or measured["device"]["type"]
-        path = write_json(results_dir() / "bench" / f"{slug}-readouts.json", measured)
+        path = write_json(file_of(measured["device"], "-readouts"), measured)
         text = page(measured) + "\n"
         print(text)
         print("Read it:", shown(path), shown(write_text(path.with_suffix(".md"), text)))

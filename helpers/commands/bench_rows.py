@@ -69,10 +69,15 @@ def bench_files() -> dict[Path, list[dict]]:
     return {path: rows for path, rows in found.items() if isinstance(rows, list) and rows and "end_to_end" in rows[0]}
 
 
+def file_of(device: dict, suffix: str = "") -> Path:
+    """Where what was measured on that device (core.devices.describe) is written: results/bench/<device><suffix>.json."""
+    slug = re.sub(r"[^a-z0-9]+", "-", device["name"].lower()).strip("-") or device["type"]
+    return results_dir() / "bench" / f"{slug}{suffix}.json"
+
+
 def save(new: dict) -> tuple[str, str]:
     """Into results/bench/<device>.json and .md, in place of the earlier row of the same case."""
-    slug = re.sub(r"[^a-z0-9]+", "-", new["device"]["name"].lower()).strip("-") or new["device"]["type"]
-    path = results_dir() / "bench" / f"{slug}.json"
+    path = file_of(new["device"])
     # A row of the earlier form lacks what a page shows, so it goes.
     old = [row for row in (read_json(path) if path.exists() else []) if "settings_tried" in row]
     rows = [row for row in old if [row[k] for k in KEY] != [new[k] for k in KEY]]

@@ -3,7 +3,6 @@ python -m helpers.commands.bench_together [--case method:backbone:stem:size:batc
 
 import argparse
 import json
-import re
 import statistics
 import subprocess
 import sys
@@ -12,10 +11,11 @@ import time
 import torch
 
 from helpers.commands.bench_cases import FORM, Case, parse_case
+from helpers.commands.bench_rows import file_of
 from helpers.commands.bench_steps import Ours, rate
 from helpers.core.devices import describe, pick_device
 from helpers.core.errors import DataError, RecordError, UserError
-from helpers.core.files import results_dir, shown, write_json, write_text
+from helpers.core.files import shown, write_json, write_text
 from helpers.data import load
 from helpers.study.pool import usual_workers
 
@@ -112,8 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise UserError(f"--workers {workers} --repeats {given.repeats}: give at least 1 of each.")
         cases = [parse_case(text) for text in given.case or CASES]
         rows = [measure(case, workers, given.repeats, given.seconds, device) for case in cases]
-        slug = re.sub(r"[^a-z0-9]+", "-", rows[0]["device"]["name"].lower()).strip("-")
-        path = write_json(results_dir() / "bench" / f"{slug}-together.json", rows)
+        path = write_json(file_of(rows[0]["device"], "-together"), rows)
         text = page(rows)
         print(json.dumps([{k: r[k] for k in ("backbone", "alone", "together", "ratio")} for r in rows], indent=1))
         print("Read it:", shown(path), shown(write_text(path.with_suffix(".md"), text)))

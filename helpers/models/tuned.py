@@ -6,8 +6,8 @@ from torch import nn
 
 
 class DepthwiseFloat32(nn.Conv2d):
-    """A depthwise convolution that computes in fp32 inside a bf16 net: on a CPU its bf16 gradients took three times as long,
-    and a depthwise layer has so little arithmetic that half precision saves nothing."""
+    """A depthwise convolution that computes in fp32 inside a bf16 net: on a CPU its bf16 gradients are slow, and a depthwise
+    layer has so little arithmetic that half precision saves nothing. The bench's table of settings shows both ways."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         kind = images.device.type
@@ -25,6 +25,6 @@ def tune(module: nn.Module, device: torch.device) -> nn.Module:
                 part.__class__ = DepthwiseFloat32
             elif hasattr(part, "fused_attn"):
                 # timm's attention: torch's fused kernel is written for long sequences. With the tens of tokens of a small image
-                # plain batched products made a whole ViT step 1.45 times as fast.
+                # plain batched products are faster; the bench's table of settings shows both ways.
                 part.fused_attn = False
     return module

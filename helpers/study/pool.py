@@ -1,6 +1,6 @@
 """Several runs at once, each in a process of its own: one a core on a CPU, one a card where there are several GPUs.
 
-A small net does not fill two cores: two processes of one thread each trained 1.25 to 1.7 times as much as one of two threads."""
+A small net does not fill two cores: `make bench-together` measures how much more two processes of one thread each train."""
 
 import multiprocessing
 import os

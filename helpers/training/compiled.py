@@ -36,6 +36,6 @@ def _embed(method: Method, inputs):
 
 @functools.cache
 def _shared(mode: str | None) -> Callable:
-    """The method is an argument, so that the second run of a net finds the code of the first: 0.02 s instead of 20 on two cores."""
+    """The method is an argument, so that the second run of a net finds the code of the first (tests/training/test_compiled.py)."""
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)  # a sweep has many nets and batch sizes
     return torch.compile(_embed, mode=mode, dynamic=False)

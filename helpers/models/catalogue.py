@@ -15,6 +15,8 @@ STEMS = {
     "cifar_resnet": ("cifar",),
     "other": ("imagenet",),
 }
+# Convolutions with a mean over the map behind them: they take images of any size, as views of several sizes need.
+ANY_SIZE = ("resnet", "convnext", "light", "cifar_resnet")
 
 
 @dataclass(frozen=True)

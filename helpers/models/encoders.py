@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from helpers.core.errors import UserError
-from helpers.models.catalogue import find, resolve_stem
+from helpers.models.catalogue import ANY_SIZE, find, resolve_stem
 from helpers.models.nets import build_net, check_options, first_layer
 
 
@@ -15,8 +15,10 @@ def build_encoder(name: str, image_size: int, *, stem: str = "auto", weights: st
     """The encoder of that name for square images of that size; `weights` is a local file to start from.
 
     Any encoder takes feature_norm="layer", which normalises its features as layer norm does, without weights.
+    Convolutional nets take width=0.5, say: every layer's channels times that, the features too.
     ResNets take zero_init_last=False: residual branches that begin awake, not at zero, from where few steps hardly move them.
-    ViT options: patch, dim, depth, heads, mlp (ratio), dropout, positions ("normal"), pool ("token", "avg", "concat"), feature_width.
+    ViT options: patch, dim, depth, heads, mlp (ratio), dropout, positions ("normal", or "sincos": fixed), pool ("token", "avg",
+    "concat"), feature_width; and as MoCo v3 asks: mlp_norm="batch", freeze_patches=True (they keep their random initial weights).
     """
     spec = find(name)
     patch = options.pop("patch", None)
@@ -34,7 +36,10 @@ def build_encoder(name: str, image_size: int, *, stem: str = "auto", weights: st
 
 
 class Encoder(nn.Module):
-    """Images to features: [N, 3, S, S] to [N, width]. `net` is timm's or torchvision's own module without its classifier."""
+    """Images to features: [N, 3, S, S] to [N, width]. `net` is timm's or torchvision's own module without its classifier.
+
+    Where `takes_any_size`, other sizes than the one it was built for are taken too, such as the small views of multi-crop.
+    """
 
     def __init__(self, net: nn.Module, name: str, stem: str, image_size: int, options: dict):
         super().__init__()
@@ -44,6 +49,7 @@ class Encoder(nn.Module):
         self.image_size = image_size
         self.options = options
         self.concat = options.get("pool") == "concat"
+        self.takes_any_size = find(name).family in ANY_SIZE
         self.feature = nn.Identity()
         self.width = self._width()
         if options.get("feature_width"):
@@ -58,31 +64,48 @@ class Encoder(nn.Module):
 
     def feature_map(self, images: torch.Tensor) -> torch.Tensor:
         """The features before pooling, [N, C, h, w]; a ViT's patch tokens, laid out as the patches were."""
-        return self._map(self._body(images))
+        return self.to_map(self._body(images))
 
     def features_and_map(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Pooled features and feature map from one pass, for methods that need both."""
         body = self._body(images)
-        return self._pool(body), self._map(body)
+        return self._pool(body), self.to_map(body)
 
     @property
     def first_layer(self) -> nn.Module:
         return first_layer(self.net)
 
-    def _body(self, images: torch.Tensor) -> torch.Tensor:
+    def check_size(self, images: torch.Tensor) -> None:
+        """An error where the encoder cannot take images of that size."""
         size = self.image_size
-        if images.ndim != 4 or images.shape[-2:] != (size, size):
+        if images.ndim != 4 or (images.shape[-2:] != (size, size) and not self.takes_any_size):
+            crops = "" if self.takes_any_size else " Views of several sizes (multi-crop) need a convolutional net."
             raise UserError(
-                f"{self.name} was built for images of {size} x {size}, and got {tuple(images.shape)}. Build it with the views' size."
+                f"{self.name} was built for images of {size} x {size}, and got {tuple(images.shape)}. Build it with the views' size.{crops}"
             )
-        return self.net.forward_features(images) if hasattr(self.net, "forward_features") else self.net(images)
+
+    def _body(self, images: torch.Tensor) -> torch.Tensor:
+        self.check_size(images)
+        forward = self.net.forward_features if hasattr(self.net, "forward_features") else self.net
+        if images.shape[-2:] == (self.image_size, self.image_size):
+            return forward(images)
+        try:
+            return forward(images)
+        except RuntimeError as error:
+            if "input size" not in str(error):  # what torch says of a kernel larger than its input
+                raise
+            raise UserError(
+                f"{self.name} with stem {self.stem!r} leaves nothing of images of {tuple(images.shape[-2:])}: {error}."
+                " Use larger views, or a stem that keeps more of small ones (cifar)."
+            ) from error
 
     def _pool(self, body: torch.Tensor) -> torch.Tensor:
         if self.concat:
             return self.feature(body.flatten(1))
         return self.feature(self.net.forward_head(body, pre_logits=True) if hasattr(self.net, "forward_head") else body)
 
-    def _map(self, body: torch.Tensor) -> torch.Tensor:
+    def to_map(self, body: torch.Tensor) -> torch.Tensor:
+        """What the net's layers give, as a map [N, C, h, w]."""
         if body.ndim == 4:
             return body.permute(0, 3, 1, 2) if getattr(self.net, "output_fmt", "NCHW") == "NHWC" else body
         tokens = body[:, getattr(self.net, "num_prefix_tokens", 0) :] if body.ndim == 3 else body[..., None]

@@ -11,10 +11,12 @@ from torch.nn import functional
 
 from helpers.core.errors import UserError, unknown
 from helpers.models.catalogue import Spec, patch_of, trunk_parts
+from helpers.models.slim import check_width, scaled, slim_light, slim_shufflenet, slim_squeezenet, stage_settings, takes_width
+from helpers.models.vit import alter, check_vit_options
 
 # Our names for timm's ViT arguments; the pooling options are the Encoder's.
 VIT_ARGUMENTS = {"dim": "embed_dim", "depth": "depth", "heads": "num_heads", "mlp": "mlp_ratio"}
-VIT_OPTIONS = (*VIT_ARGUMENTS, "dropout", "positions", "pool", "feature_width")
+VIT_OPTIONS = (*VIT_ARGUMENTS, "dropout", "positions", "mlp_norm", "freeze_patches", "pool", "feature_width")
 
 
 def build_net(name: str, spec: Spec, image_size: int, stem: str, options: dict) -> nn.Module:
@@ -22,7 +24,7 @@ def build_net(name: str, spec: Spec, image_size: int, stem: str, options: dict) 
     if spec.library == "timm":
         net = _from_timm(name, spec, image_size, stem, options)
     elif spec.library == "torchvision":
-        net = _from_torchvision(spec, image_size)
+        net = _from_torchvision(spec, image_size, options.get("width", 1))
     else:
         net = cifar_resnet(blocks=9)
     if spec.family == "resnet":
@@ -37,10 +39,10 @@ def build_net(name: str, spec: Spec, image_size: int, stem: str, options: dict) 
 
 def timm_arguments(name: str, spec: Spec, image_size: int, stem: str, options: dict) -> dict:
     """What timm.create_model is given beside the name; exports carry it, so that plain timm can build the same net."""
-    arguments = {"num_classes": 0, **spec.settings}
-    if "channels" in spec.settings:
+    arguments = {"num_classes": 0, **spec.settings, **stage_settings(spec, options.get("width", 1))}
+    if "channels" in arguments:
         # timm's plain stem is 64 wide whatever the stages are; its deep stem follows stem_width, and we put one convolution in its place.
-        arguments |= {"stem_type": "deep", "stem_width": spec.settings["channels"][0] // 2}
+        arguments |= {"stem_type": "deep", "stem_width": arguments["channels"][0] // 2}
     if "zero_init_last" in options:
         arguments["zero_init_last"] = options["zero_init_last"]
     if spec.family == "vit":
@@ -58,15 +60,23 @@ def timm_arguments(name: str, spec: Spec, image_size: int, stem: str, options: d
     return arguments
 
 
+def library_of(spec: Spec, options: dict) -> str:
+    """The library that builds the net by name and arguments alone: "ours" where only build_encoder does."""
+    slim = spec.family == "light" and options.get("width", 1) != 1
+    return "ours" if slim or "mlp_norm" in options else spec.library
+
+
 def check_options(name: str, spec: Spec, options: dict) -> None:
     """Refuses options the family does not know and values that cannot work, before any weight is drawn."""
     if options.get("feature_norm", "layer") != "layer":
         raise unknown(f"feature_norm for {name}", options["feature_norm"], ("layer",))
+    if "width" in options:
+        check_width(name, spec, options["width"])
     for key in options:
-        if key == "feature_norm" or (key == "zero_init_last" and spec.family == "resnet"):
+        if key in ("feature_norm", "width") or (key == "zero_init_last" and spec.family == "resnet"):
             continue
         if spec.family != "vit":
-            more = ", zero_init_last" if spec.family == "resnet" else ""
+            more = (", width" if takes_width(name, spec) else "") + (", zero_init_last" if spec.family == "resnet" else "")
             raise UserError(f"{name} takes no option {key!r}: only feature_norm{more}; ViTs have {', '.join(VIT_OPTIONS)}.")
         if key not in VIT_OPTIONS:
             raise unknown(f"option for {name}", key, VIT_OPTIONS)
@@ -74,8 +84,7 @@ def check_options(name: str, spec: Spec, options: dict) -> None:
         raise unknown(f"pool for {name}", options["pool"], ("token", "avg", "concat"))
     if not isinstance(options.get("zero_init_last", True), bool):
         raise UserError(f"{name}: zero_init_last={options['zero_init_last']!r} must be true or false.")
-    if options.get("positions", "normal") != "normal":
-        raise unknown(f"positions for {name}", options["positions"], ("normal",))
+    check_vit_options(name, options)
     if "feature_width" in options and options.get("pool") != "concat":
         raise UserError(f"{name}: feature_width needs pool='concat', the pooling that it maps to that width.")
     for key in ("dim", "depth", "heads", "mlp", "feature_width"):
@@ -94,20 +103,22 @@ def _from_timm(name: str, spec: Spec, image_size: int, stem: str, options: dict)
     import timm
 
     arguments = timm_arguments(name, spec, image_size, stem, options)
+    if spec.family == "light" and options.get("width", 1) != 1:
+        return slim_light(spec.base, options["width"], arguments)
     try:
         net = timm.create_model(spec.base, **arguments)
     except (AssertionError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(
             f"timm cannot build {name} at {image_size} px with {arguments}: {error}. Choose another size, stem or option."
         ) from error
-    if options.get("positions") == "normal":
-        nn.init.normal_(net.pos_embed)
-    if "channels" in spec.settings:
-        net.conv1 = _convolution(spec.settings["channels"][0], kernel=7, stride=2)
+    if spec.family == "vit":
+        alter(name, net, options)
+    if "channels" in arguments:
+        net.conv1 = _convolution(arguments["channels"][0], kernel=7, stride=2)
     return net
 
 
-def _from_torchvision(spec: Spec, image_size: int) -> nn.Module:
+def _from_torchvision(spec: Spec, image_size: int, width: float) -> nn.Module:
     import torchvision
 
     arguments = {"weights": None}
@@ -119,9 +130,12 @@ def _from_torchvision(spec: Spec, image_size: int) -> nn.Module:
         arguments["input_size"] = (image_size, image_size)
     parts = trunk_parts(spec.base)
     if spec.base.startswith("vgg"):
-        return Trunk({"features": _vgg_features(spec.base)})
+        return Trunk({"features": _vgg_features(spec.base, width)})
     try:
-        net = torchvision.models.get_model(spec.base, **arguments)
+        if width != 1:
+            net = (slim_shufflenet if spec.base.startswith("shufflenet") else slim_squeezenet)(spec.base, width)
+        else:
+            net = torchvision.models.get_model(spec.base, **arguments)
     except (AssertionError, ValueError) as error:
         raise UserError(f"torchvision cannot build {spec.base} at {image_size} px: {error}. Choose another image size.") from error
     if parts:
@@ -132,12 +146,13 @@ def _from_torchvision(spec: Spec, image_size: int) -> nn.Module:
     return net
 
 
-def _vgg_features(base: str) -> nn.Sequential:
+def _vgg_features(base: str, width: float) -> nn.Sequential:
     """VGG's convolutions alone, with VGG's initial weights: its classifier's 120 million are never drawn."""
     import torchvision
 
     letter = {"vgg11": "A", "vgg13": "B", "vgg16": "D", "vgg19": "E"}[base.removesuffix("_bn")]
-    features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs[letter], batch_norm=base.endswith("_bn"))
+    layers = [layer if layer == "M" or width == 1 else scaled(layer, width) for layer in torchvision.models.vgg.cfgs[letter]]
+    features = torchvision.models.vgg.make_layers(layers, batch_norm=base.endswith("_bn"))
     for module in features.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -13,7 +13,7 @@ from helpers.core.errors import DataError, UserError
 from helpers.core.files import shown, write_bytes
 from helpers.models.catalogue import find
 from helpers.models.encoders import Encoder, build_encoder
-from helpers.models.nets import timm_arguments
+from helpers.models.nets import library_of, timm_arguments
 
 # What a classifier's keys start with in timm and torchvision; a ViT that concatenates adds keys of its own under FEATURE.
 _CLASSIFIERS = ("fc.", "head.", "heads.", "classifier.", "AuxLogits.", "aux1.", "aux2.")
@@ -24,13 +24,14 @@ def export(encoder: Encoder, path: str | Path) -> Path:
     """Writes the weights under timm's (or torchvision's) own keys; the metadata says how to build the net that takes them."""
     state = {key: value.detach().cpu().contiguous() for key, value in _state(encoder).items()}
     spec = find(encoder.name)
-    arguments = timm_arguments(encoder.name, spec, encoder.image_size, encoder.stem, encoder.options) if spec.library == "timm" else {}
+    library = library_of(spec, encoder.options)
+    arguments = timm_arguments(encoder.name, spec, encoder.image_size, encoder.stem, encoder.options) if library == "timm" else {}
     metadata = {
         "name": encoder.name,
         "stem": encoder.stem,
         "image_size": str(encoder.image_size),
         "options": json.dumps(encoder.options),
-        "library": spec.library,
+        "library": library,
         "architecture": spec.base,
         "arguments": json.dumps(arguments),
         "first_layer": str(encoder.first_layer),

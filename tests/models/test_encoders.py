@@ -173,14 +173,6 @@ def test_contest_vit_is_the_authors():
 
 
 @pytest.mark.parametrize(
-    ("name", "published"), [("resnet18", 1.8), ("mobilenetv2", 0.3), ("shufflenetv2", 0.04), ("efficientnet_lite0", 0.39)]
-)
-def test_macs_are_the_published_ones(name, published):
-    with torch.device("meta"):
-        assert macs(build_encoder(name, 224)) / 1e9 == pytest.approx(published, rel=0.05)
-
-
-@pytest.mark.parametrize(
     "members", [("resnet_tiny", "vit_micro", "convnext_micro"), ("resnet_mini", "vit_mini", "convnext_mini")], ids=["micro", "mini"]
 )
 def test_small_members_cost_alike(members):
@@ -235,10 +227,7 @@ def test_refusals_say_what_and_what_to_do(name, options, words):
 
 
 @pytest.mark.parametrize("name", ["resnet_tiny", "vit_micro", "convnext_micro"])
-def test_wrong_image_size_is_refused(name, images):
-    encoder = build_encoder(name, 64)
-    with pytest.raises(UserError, match="64 x 64"):
-        encoder(images)
+def test_impossible_image_sizes_are_refused(name):
     with pytest.raises(UserError, match="positive whole number"):
         build_encoder(name, 0)
 

@@ -196,7 +196,7 @@ def plan_table(stages: Sequence[Stage], device: str) -> pd.DataFrame:
 def fitting(stages: Sequence[Stage], seconds: float, device: str) -> tuple[int, int, int]:
     """How many of the runs to do can be finished in that time, of how many, and how many more cannot be timed; in the campaign's order."""
     to_do = [config for config in configs_in(stages) if not (records.runs_dir() / config.id).is_dir()]
-    timed = [config for config in to_do if "cannot be timed" not in forecast([config], device)["runs"].iloc[0]]
+    timed = [config for config in to_do if not forecast([config], device)["not timed"].iloc[-1]]
     counts = range(1, len(timed) + 1)
     fit = bisect_right(counts, seconds / 60, key=lambda count: forecast(timed[:count], device)["minutes"].iloc[-1])
     return fit, len(timed), len(to_do) - len(timed)

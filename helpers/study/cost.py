@@ -11,30 +11,36 @@ import torch
 from helpers.core.devices import describe, pick_device, wait
 from helpers.core.errors import DataError, RecordError, TrainingStopped, UserError
 from helpers.core.files import cache_dir, read_json, write_json
+from helpers.data import Batches
+from helpers.methods import Method
 from helpers.models import macs
 from helpers.study import records
 from helpers.study.config import RangeTest, RunConfig
 from helpers.study.energy import estimated_watts
+from helpers.study.footprint import step_flops
 from helpers.study.material import material
 from helpers.study.run import build, settings_of
 from helpers.training import Training
 
 WARM, TIMED = 3, 3  # steps; a CUDA graph is first run, then recorded, then replayed
 READOUT = 6.0  # seconds a run spends on probes and maps besides forward passes (measured on two cores)
+DOWNSTREAM = 1.5  # the same of a downstream evaluation, which draws no maps
+FORWARD = 1 / 3  # of a training step's cost an image
+NUMBERS = ["to do", "cached", "not timed", "minutes", "PFLOP", "Wh"]
 
 
 def forecast(configs: Sequence[RunConfig], device: str = "auto") -> pd.DataFrame:
-    """A row for each kind of run: how many to do, how many are cached, and time, FLOPs and energy of those to do.
+    """A row for each kind of run: how many to do, cached and not to be timed, and time, FLOPs and energy of those to do.
 
-    FLOPs count a multiply-add as two and a backward pass as two forward passes. Energy is the device's usual draw times
-    the time. Evaluation and range tests are included.
+    FLOPs are counted while one step is computed, a multiply-add as two; those of evaluations are left out. Energy is the device's
+    usual draw times the time. Evaluations, at the end and on the way, and range tests are in the time.
     """
     where = pick_device(device)
     rows: dict[str, dict] = {}
     tested: set[str] = set()
     for config in {c.id: c for c in configs}.values():
         name = f"{config.method.name} · {config.encoder.name} ({config.encoder.stem}) · batch {config.training.batch_size}"
-        row = rows.setdefault(name, {"runs": name, "to do": 0, "cached": 0, "minutes": 0.0, "PFLOP": 0.0, "Wh": 0.0})
+        row = rows.setdefault(name, {"runs": name} | dict.fromkeys(NUMBERS[:3], 0) | dict.fromkeys(NUMBERS[3:], 0.0))
         if (records.runs_dir() / config.id).is_dir():
             row["cached"] += 1
             continue
@@ -42,6 +48,7 @@ def forecast(configs: Sequence[RunConfig], device: str = "auto") -> pd.DataFrame
         try:
             cost = _step_cost(config, where)
         except (UserError, DataError, TrainingStopped) as error:  # the run itself will say it again, and the others go on
+            row["not timed"] += 1
             row["runs"] = f"{name}: cannot be timed: {error}"
             continue
         steps = config.training.epochs * cost["steps_per_epoch"]
@@ -53,20 +60,27 @@ def forecast(configs: Sequence[RunConfig], device: str = "auto") -> pd.DataFrame
         row["minutes"] += seconds / 60
         row["PFLOP"] += steps * cost["flops"] / 1e15
         row["Wh"] += seconds / 3600 * estimated_watts(where)[0]
-    table = pd.DataFrame(list(rows.values()), columns=["runs", "to do", "cached", "minutes", "PFLOP", "Wh"])
-    total = {"runs": "all", **table[["to do", "cached", "minutes", "PFLOP", "Wh"]].sum().to_dict()}
-    table = pd.concat([table, pd.DataFrame([total])], ignore_index=True).astype({"to do": int, "cached": int})
+    table = pd.DataFrame(list(rows.values()), columns=["runs", *NUMBERS])
+    total = {"runs": "all", **table[NUMBERS].sum().to_dict()}
+    table = pd.concat([table, pd.DataFrame([total])], ignore_index=True).astype(dict.fromkeys(NUMBERS[:3], int))
     return table.round({"minutes": 1, "PFLOP": 6, "Wh": 1})
 
 
 def _evaluation_seconds(config: RunConfig, cost: dict) -> float:
-    """Forward passes over the images of every readout, at a third of a training step's cost an image, and the classifiers."""
-    images = material(config.data)
+    """Forward passes over the images of every readout, the classifiers on them, and the fine-tunings, which cost what training costs."""
+    images, asked = material(config.data), config.evaluation
     test, train = len(images.test_indices), len(images.labelled)
-    every = config.evaluation.probe_every
-    probes = -(-config.training.epochs // every) if every else 0
-    seen = (1 + config.evaluation.untrained) * (train + test) + probes * (min(train, config.evaluation.probe_bank or train) + test)
-    return READOUT * (1 + config.evaluation.untrained) + seen * cost["seconds_per_view"] / 3
+    probes = -(-config.training.epochs // asked.probe_every) if asked.probe_every else 0
+    downstream = _times(config, asked.every) if asked.every else 0
+    seen = (1 + asked.untrained + downstream) * (train + test) + probes * (min(train, asked.probe_bank or train) + test)
+    fine_tunings = asked.untrained + _times(config, asked.finetune_every) if asked.finetune_epochs else 0
+    steps = fine_tunings * (asked.finetune_epochs * train + test * FORWARD)
+    return READOUT * (1 + asked.untrained) + DOWNSTREAM * downstream + (seen * FORWARD + steps) * cost["seconds_per_view"]
+
+
+def _times(config: RunConfig, every: int | None) -> int:
+    """How often something happens that is done every so many epochs, or never on the way, and after the last one in any case."""
+    return 1 + ((config.training.epochs - 1) // every if every else 0)
 
 
 def _step_cost(config: RunConfig, device: torch.device) -> dict:
@@ -94,9 +108,20 @@ def _step_cost(config: RunConfig, device: torch.device) -> dict:
 
 def _time_steps(config: RunConfig, device: torch.device) -> dict:
     method, batches = build(config, device)
+    seconds = _seconds_a_step(config, method, batches, device)
+    method.zero_grad(set_to_none=True)  # the copy that is counted needs the room
+    flops = step_flops(method, batches) * config.training.accumulate
+    return {
+        "seconds": seconds,
+        "seconds_per_view": seconds * 6 * macs(method.encoder) / flops,  # of the encoder alone, there and back
+        "flops": float(flops),
+        "steps_per_epoch": len(batches) // config.training.accumulate,
+    }
+
+
+def _seconds_a_step(config: RunConfig, method: Method, batches: Batches, device: torch.device) -> float:
     run = Training(method, batches, replace(settings_of(config, 1e-6), schedule="constant"), device)
     method.train()
-    accumulate = config.training.accumulate
 
     def steps(count: int) -> None:
         epoch = 0
@@ -104,7 +129,7 @@ def _time_steps(config: RunConfig, device: torch.device) -> dict:
         while count:
             for batch in batches.epoch(epoch):
                 group.append(batch)
-                if len(group) == accumulate:
+                if len(group) == config.training.accumulate:
                     run.take(group)
                     group, count = [], count - 1
                     if not count:
@@ -115,11 +140,4 @@ def _time_steps(config: RunConfig, device: torch.device) -> dict:
     steps(WARM)
     started = time.perf_counter()
     steps(TIMED)
-    seconds = (time.perf_counter() - started) / TIMED
-    views = batches.batch_size * accumulate * method.views.settings.count
-    return {
-        "seconds": seconds,
-        "seconds_per_view": seconds / views,
-        "flops": 6.0 * macs(method.encoder) * views,
-        "steps_per_epoch": len(batches) // accumulate,
-    }
+    return (time.perf_counter() - started) / TIMED

@@ -1,4 +1,8 @@
-"""Energy of a piece of work: measured where the machine tells, else estimated, and always said which."""
+"""Energy of a piece of work: measured where the machine tells, else estimated, and always said which.
+
+codecarbon's tracker was tried for the estimate: where it does not know the processor it too takes a flat figure a core, beside a
+constant for memory that outweighs it, and it costs seconds and two threads a run. It serves carbon.py, for its data on regions.
+"""
 
 import time
 from pathlib import Path
@@ -6,6 +10,7 @@ from pathlib import Path
 import torch
 
 WATTS_PER_CORE = 8.0  # a busy server core with its share of memory; used only where nothing can be measured
+WATTS_PER_GPU = 500.0
 RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 
@@ -20,14 +25,8 @@ class EnergyMeter:
     def _read(self) -> float | None:
         """Joules so far by the device's own counter, or None."""
         if self.device.type == "cuda":
-            try:
-                import pynvml
-
-                pynvml.nvmlInit()
-                handle = pynvml.nvmlDeviceGetHandleByIndex(self.device.index or 0)
-                return pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000
-            except Exception:  # no driver library, or a card without a counter: estimate instead
-                return None
+            millijoules = _ask_card(self.device, "nvmlDeviceGetTotalEnergyConsumption")
+            return None if millijoules is None else millijoules / 1000
         try:
             return int(RAPL.read_text()) / 1e6
         except (OSError, ValueError):
@@ -46,7 +45,31 @@ class EnergyMeter:
 
 
 def estimated_watts(device: torch.device) -> tuple[float, str]:
-    if device.type == "cuda":
-        return 500.0, "estimated: 500 W a GPU"
-    watts = WATTS_PER_CORE * torch.get_num_threads()
-    return watts, f"estimated: {WATTS_PER_CORE:g} W a busy core"
+    """A flat figure, and the words that say so."""
+    return flat_watts(device.type, torch.get_num_threads())
+
+
+def flat_watts(kind: str, threads: int) -> tuple[float, str]:
+    """The same for a device that a record tells of."""
+    if kind == "cuda":
+        return WATTS_PER_GPU, f"estimated: {WATTS_PER_GPU:g} W a GPU"
+    return WATTS_PER_CORE * threads, f"estimated: {WATTS_PER_CORE:g} W a busy core"
+
+
+def rated_watts(device: torch.device) -> tuple[float, str]:
+    """What the maker says the device draws at most (its TDP), where the machine tells, else the flat figure."""
+    milliwatts = _ask_card(device, "nvmlDeviceGetPowerManagementDefaultLimit") if device.type == "cuda" else None
+    return estimated_watts(device) if milliwatts is None else (milliwatts / 1000, "rated: the card's default power limit")
+
+
+def _ask_card(device: torch.device, question: str) -> int | None:
+    """One number from NVIDIA's management library, or None."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        # By its name: the library counts all cards of the machine, CUDA only those that this process may see.
+        card = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+        return getattr(pynvml, question)(card)
+    except Exception:  # no driver library, or a card without that number: estimate instead
+        return None

@@ -1,0 +1,194 @@
+"""What a net costs to run and to train, and what its runs did cost.
+
+One convention throughout: a multiply-add is one MAC and two FLOPs. The table has both, for papers print either under either name.
+"""
+
+import copy
+import ctypes
+import math
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from helpers.core.devices import autocast, wait
+from helpers.core.seeds import generator
+from helpers.methods import Method, StepBatch
+from helpers.models import macs, parameters, tune
+from helpers.study.carbon import carbon, published, tdp_accounting
+from helpers.study.energy import flat_watts, rated_watts
+
+BATCH = 64  # images in the measurements of throughput and memory
+REPEATS = 20  # single images timed, at least
+SECONDS = 0.2  # that each kind of timing lasts, at least
+PROC = Path("/proc/self")
+
+
+def profile_encoder(encoder: torch.nn.Module, device: torch.device, precision: str = "auto", batch: int = BATCH) -> dict:
+    """Size, arithmetic, speed and memory of an encoder, as plain numbers; measured on a copy, so that nothing of it changes.
+
+    latency_ms: the median of single images; images_per_second: forward, at that batch; both in eval mode without gradients.
+    peak_memory_bytes: what one forward and backward pass adds at most, weights and gradients included, an optimizer's state not.
+    Timings and memory are this machine's; parameters, macs and flops_forward are the net's.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        peak, how = _peak_memory(lambda: _train_once(encoder, device, precision, batch), device)
+        net = _copied(encoder, device, precision).eval()
+        one, many = (_images(encoder, count, device) for count in (1, batch))
+        with torch.no_grad(), autocast(device, precision):
+            used = "bf16" if torch.is_autocast_enabled(device.type) else "fp32"
+            single = _timed(lambda: net(one), device, REPEATS)
+            whole = _timed(lambda: net(many), device, 2)
+    multiply_adds = macs(encoder)
+    watts, rating = rated_watts(device)
+    return {
+        "parameters": parameters(encoder),
+        "macs": multiply_adds,
+        "flops_forward": 2 * multiply_adds,
+        "latency_ms": round(1000 * _median(single), 4),
+        "latency_repeats": len(single),
+        "images_per_second": round(batch / _median(whole), 1),
+        "batch": batch,
+        "peak_memory_bytes": peak,
+        "peak_memory_is": how,
+        "precision": used,
+        "rated_watts": watts,
+        "rated_watts_is": rating,
+    }
+
+
+def step_flops(method: Method, batches) -> int:
+    """FLOPs of one batch, forward and backward, counted while a copy of the method computes them: whatever a method runs besides the
+    encoder on every view (targets, heads, rotated or masked copies, small views) is in it; making the views and the optimizer are not."""
+    from helpers.study.projection import Counter  # imports Triton, where that is installed
+
+    device = batches.device
+    batch = next(iter(batches.epoch(0)))
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        method = copy.deepcopy(method).train()
+        draw = generator(device, "step_flops")
+        step_batch = StepBatch(batch.indices, batch.labels if method.needs_labels else None, 0.0, draw)
+        with torch.no_grad():
+            inputs = method.prepare(method.views(batch.images, draw), step_batch)
+        with Counter() as counter:
+            with autocast(device):
+                outputs = method.embed(inputs)
+            method.criterion(outputs, step_batch)[0].backward()
+    return counter.counts.flops
+
+
+def _copied(encoder, device: torch.device, precision: str) -> torch.nn.Module:
+    """As training has it: channels last and tuned, unless everything that makes it fast is off."""
+    plain = precision == "plain"
+    net = copy.deepcopy(encoder).to(device, memory_format=torch.preserve_format if plain else torch.channels_last)
+    return net if plain else tune(net, device)
+
+
+def _images(encoder, count: int, device: torch.device) -> torch.Tensor:
+    return torch.randn(count, 3, encoder.image_size, encoder.image_size, device=device).to(memory_format=torch.channels_last)
+
+
+def _train_once(encoder, device: torch.device, precision: str, batch: int) -> None:
+    net = _copied(encoder, device, precision).train().requires_grad_(True)
+    net.zero_grad(set_to_none=True)
+    with autocast(device, precision):
+        features = net(_images(encoder, batch, device))
+    features.float().square().mean().backward()
+    wait(device)
+
+
+def _timed(work: Callable[[], object], device: torch.device, repeats: int) -> list[float]:
+    """Seconds of each time, after two that do not count: at least that many, and until SECONDS are over."""
+    for _ in range(2):
+        work()
+    wait(device)
+    seconds, began = [], time.perf_counter()
+    while len(seconds) < repeats or time.perf_counter() - began < SECONDS:
+        started = time.perf_counter()
+        work()
+        wait(device)
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+def _peak_memory(work: Callable[[], None], device: torch.device) -> tuple[int | None, str]:
+    """Bytes that the work adds at its highest, and how that was found."""
+    work()  # libraries allocate at first use what stays
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        work()
+        return torch.cuda.max_memory_allocated(device) - before, "measured: CUDA's allocator"
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # else the work fills holes that are counted as in use already
+        (PROC / "clear_refs").write_text("5")  # the peak begins anew
+        before = _resident("VmRSS")
+        work()
+        return max(_resident("VmHWM") - before, 0), "measured: growth of the process's resident memory"
+    except (OSError, AttributeError, KeyError, ValueError):
+        return None, "not measured: this system does not tell a process's peak memory"
+
+
+def _resident(name: str) -> int:
+    lines = dict(line.split(":", 1) for line in (PROC / "status").read_text().splitlines())
+    return int(lines[name].split()[0]) * 1024
+
+
+def cost_rows(records: Iterable, *, region: str | None = None, intensity: float | None = None) -> pd.DataFrame:
+    """A row a run: size, arithmetic, speed, memory, time, energy, carbon, and carbon by the paper's accounting beside it.
+
+    What a record does not tell is NaN, and named under "missing"; so is all of a run that has no record.
+    """
+    return pd.DataFrame([_cost_row(record, region, intensity) for record in records])
+
+
+def _cost_row(record, region: str | None, intensity: float | None) -> dict:
+    manifest = getattr(record, "manifest", {})
+    config = record.config if manifest else {}
+    profile, energy, device = (manifest.get(name) or {} for name in ("profile", "energy", "device"))
+    hours = _number(manifest.get("seconds")) / 3600
+    watt_hours = _number(energy.get("watt_hours"))
+    rated, rated_is = profile.get("rated_watts"), profile.get("rated_watts_is")
+    if rated is None and device.get("type"):
+        rated, rated_is = flat_watts(device["type"], _number(device.get("threads")))
+    numbers = {
+        "parameters (M)": _number(manifest.get("parameters")) / 1e6,
+        "MACs (M)": _number(manifest.get("macs")) / 1e6,
+        "forward (MFLOP)": 2 * _number(manifest.get("macs")) / 1e6,
+        "run (TFLOP)": _number(manifest.get("training_flops")) / 1e12,
+        "training (images/s)": _images_seen(record, config) / (_number(manifest.get("training_seconds")) or math.nan),
+        "latency (ms)": _number(profile.get("latency_ms")),
+        "peak memory (MB)": _number(profile.get("peak_memory_bytes")) / 1e6,
+        "wall time (h)": hours,
+        "energy (Wh)": watt_hours,
+        "CO2 (kg)": carbon(watt_hours, region=region, intensity=intensity)["kg"],
+        "CO2 by rated power (kg)": tdp_accounting(hours, _number(rated), published()["kg_per_kwh"]),
+    }
+    return {
+        "run": getattr(record, "id", "missing"),
+        "encoder": manifest.get("encoder", "missing"),
+        "method": config.get("method", {}).get("name", "missing"),
+        "image size": _number(manifest.get("image_size")),
+        **numbers,
+        "energy is": energy.get("method", "missing"),
+        "rated power is": rated_is or "missing",
+        "carbon intensity is": carbon(0.0, region=region, intensity=intensity)["source"],
+        "missing": ", ".join(name for name, value in numbers.items() if math.isnan(value)),
+    }
+
+
+def _number(value: object) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _images_seen(record, config: dict) -> float:
+    """Images, not views, that all steps took together."""
+    training = config.get("training", {})
+    steps = record.metrics["step"].max() if config and "step" in record.metrics else None
+    return _number(steps) * _number(training.get("batch_size")) * training.get("accumulate", 1)

@@ -19,7 +19,7 @@ FIRST_CELL = [
     "helpers.study.sweep",
 ]
 # pandas stays, and with it pyarrow, which pandas imports where it is installed.
-LATER = ("matplotlib", "scipy", "seaborn", "sklearn", "timm", "torchvision", "torch._dynamo")
+LATER = ("captum", "codecarbon", "matplotlib", "scipy", "seaborn", "sklearn", "timm", "torchvision", "torch._dynamo")
 LIMIT = 2.0  # seconds, for shared machines; a quiet one takes about a fifth of it
 
 PROBE = """

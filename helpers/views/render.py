@@ -13,13 +13,14 @@ from helpers.views.geometry import Draws
 def render(out: Tensor, images: Tensor, rows: Tensor, order: Tensor, numbers: Tensor, noise: Tensor | None, settings, size: int) -> None:
     """Views of images[rows], normalised, the i-th of them into out[order[i]]; out: float32 [n, size, size, 3].
 
-    Geometry, colours, filters, cutout, in this order; `numbers` are the uniform ones of Draws, `noise` is normal like the views."""
+    Geometry, colours, filters, cutout, mask, in this order; `numbers` are the uniform ones of Draws, `noise` is normal like the views.
+    Where the settings ask for masks, the images carry them as a fourth channel."""
     draws = Draws(numbers)
-    views = move(images.index_select(0, rows), settings, size, draws)
+    views, mask = moved(images.index_select(0, rows), settings, size, draws)
     views = recolour(views, settings, draws)
     views = filtered(views, noise, settings, draws)
     views = hide(views, settings, draws)
-    views = normalise(views, settings).permute(0, 2, 3, 1).contiguous()
+    views = foreground(normalise(views, settings), mask, settings, draws).permute(0, 2, 3, 1).contiguous()
     back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
     torch.index_select(views, 0, back, out=out)
 
@@ -33,8 +34,10 @@ def compiled():
 
 def numbers_needed(settings, size: int) -> int:
     """How many uniform numbers an image the recipe takes: what a trial with zeros used."""
-    draws, image = Draws(torch.zeros(64, 1)), torch.zeros(1, 3, size, size)
-    hide(filtered(recolour(move(image, settings, size, draws), settings, draws), image, settings, draws), settings, draws)
+    draws, image = Draws(torch.zeros(64, 1)), torch.zeros(1, 4 if settings.mask else 3, size, size)
+    views, mask = moved(image, settings, size, draws)
+    views = hide(filtered(recolour(views, settings, draws), views, settings, draws), settings, draws)
+    foreground(views, mask, settings, draws)
     return draws.used
 
 
@@ -45,10 +48,24 @@ def normalise(images: Tensor, settings) -> Tensor:
     return images
 
 
+def unnormalised(views: Tensor, settings) -> Tensor:
+    """Back from normalised to [0, 1], for what must see the colours: float32, a tensor of its own."""
+    images = views.float().clone()
+    for channel, mean, std in zip(images.unbind(1), settings.mean, settings.std, strict=True):
+        channel.mul_(std).add_(mean)
+    return images.clamp_(0, 1)
+
+
 def resized(images: Tensor, size: int) -> Tensor:
     if images.shape[-2:] == (size, size):
         return images
     return F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def moved(images: Tensor, s, size: int, draws: Draws) -> tuple[Tensor, Tensor | None]:
+    """The views, and what of them is foreground: [n, 1, size, size], or None where nothing is masked."""
+    images = move(images, s, size, draws)
+    return (images[:, :3].contiguous(), images[:, 3:]) if s.mask else (images, None)
 
 
 def move(images: Tensor, s, size: int, draws: Draws) -> Tensor:
@@ -100,3 +117,10 @@ def hide(images: Tensor, s, draws: Draws) -> Tensor:
         return images
     top, left = (draws.uniform(0, size - side + 1).floor_() for _ in range(2))
     return geometry.cutout(images, top, left, draws.happens(s.cutout) * side)
+
+
+def foreground(images: Tensor, mask: Tensor | None, s, draws: Draws) -> Tensor:
+    """In place: normalised images faded to the mean colour, which is 0, outside their mask, where the draw says so."""
+    if mask is None:
+        return images
+    return images.mul_(torch.where(draws.happens(s.mask).view(-1, 1, 1, 1), mask, 1.0))

@@ -28,10 +28,11 @@ def pictures(count=10, height=32, width=32, seed=0):
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("shape", [(32, 32), (48, 40)])
 def test_every_recipe_gives_float_views_of_the_size(name, shape):
-    views = make_views(name, 32)(pictures(10, *shape), generator())
-    assert len(views) == RECIPES[name].count
-    for view in views:
-        assert view.dtype == torch.float32 and view.shape == (10, 3, 32, 32) and view.isfinite().all()
+    views = make_views(name, 32)
+    made = views(pictures(10, *shape), generator())
+    assert len(made) == RECIPES[name].total
+    for view, side in zip(made, views.sizes, strict=True):
+        assert view.dtype == torch.float32 and view.shape == (10, 3, side, side) and view.isfinite().all()
         assert view.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -194,7 +195,7 @@ def test_views_that_cannot_be_compiled_are_made_without(monkeypatch):
     def refuse(*given):
         raise torch._dynamo.exc.Unsupported("no compiler")
 
-    monkeypatch.setattr(sys.modules["helpers.views.recipes"], "compiled", lambda: refuse)
+    monkeypatch.setattr(sys.modules["helpers.views.views"], "compiled", lambda: refuse)
     views, images = make_views("contest", 16), pictures(6, 16, 16)
     expected = views(images, generator())
     views.compiled = True

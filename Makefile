@@ -17,7 +17,7 @@ NAME ?= backbone_contest
 PRESET ?= demo
 ARGS ?=
 
-.PHONY: help demo test lab study campaign speedrun bench bench-readouts bench-together same-numbers gpu-check results-tables clean setup check format lint strip
+.PHONY: help demo test lab study campaign speedrun methods bench bench-readouts bench-together same-numbers gpu-check results-tables clean setup check format lint strip
 
 help: ## show this list
 	@echo "Targets:"
@@ -45,6 +45,9 @@ study: setup ## run one study: NAME=... PRESET=... [ARGS="-p seeds 3"] [FRESH=1]
 
 speedrun: setup ## race to a kNN accuracy: PRESET=cpu (minutes), gpu (90 %), each run in a process of its own
 	$(PYTHON) -m helpers.commands.study speedrun --preset $(PRESET) $(ARGS)
+
+methods: setup ## train every method alike and write their page: PRESET=demo or cpu [ARGS="--only byol dino"], ARGS=--plan to list
+	$(PYTHON) -m helpers.commands.methods --preset $(PRESET) $(ARGS)
 
 campaign: setup ## train a list of studies until a deadline: FILE=demo, cpu, gpu or LIST.toml [BUDGET=9m] [PLAN=1] [IMPORT=ZIP] [EXPORT=ZIP]
 	$(PYTHON) -m helpers.commands.campaign $(if $(FILE),"$(FILE)") $(if $(BUDGET),--budget $(BUDGET)) $(if $(PLAN),--plan) \

@@ -1,4 +1,4 @@
-"""Write the README's generated blocks and results/claims.md from the results: python -m helpers.commands.readme [--check]."""
+"""Write the README's generated blocks, results/claims.md and results/methods.md from the results: python -m helpers.commands.readme [--check]."""
 
 import argparse
 import re
@@ -8,6 +8,7 @@ from pathlib import Path
 from helpers.commands.readme_blocks import BLOCKS, ledger
 from helpers.core.errors import RecordError, UserError, pick
 from helpers.core.files import REPOSITORY, results_dir, shown, write_text
+from helpers.study import methods_page
 
 BLOCK = re.compile(r"(<!-- begin: ([\w-]+) -->\n)(.*?)(<!-- end: \2 -->)", re.DOTALL)
 MARKER = re.compile(r"<!-- (?:begin|end): ")
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None, readme: Path = REPOSITORY / "README
         if not readme.is_file():
             raise UserError(f"There is no {shown(readme)}. `git checkout {shown(readme)}` restores it.")
         wanted = {readme: render(readme.read_text(encoding="utf-8")), results_dir() / "claims.md": ledger()}
+        wanted[methods_page.page_path(methods_page.MAIN)] = methods_page.page()
         stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
         for path in stale:
             if given.check:

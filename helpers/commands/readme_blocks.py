@@ -4,6 +4,7 @@ import json
 import textwrap
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -11,13 +12,15 @@ import pandas as pd
 from helpers.commands.readme_speed import link, speed
 from helpers.core.errors import RecordError
 from helpers.core.files import read_json, results_dir, shown
+from helpers.study import methods_page
 from helpers.study.claims import COLUMNS, read_claims, verdict_table
 from helpers.study.open import PRESETS, preset_values
 from helpers.study.report import MISSING, markdown
 
 STUDY, MAIN = "backbone_contest", "cpu"
-READINGS = {"": "as written", "fair": "fair", "as_run": "as run"}
-EXPECTED = ("cpu", "cpu-fair", "cpu-as_run")  # asked for in the README even before they are computed
+LIGHT = "lightweight_architectures"
+READINGS = {"": "as written", "fair": "fair", "as_run": "as run", "cifar10": "CIFAR-10"}
+EXPECTED = {STUDY: ("cpu", "cpu-fair", "cpu-as_run"), LIGHT: ("cpu",)}  # asked for in the README even before they are computed
 REASON = 120  # characters of a reason in the README; the ledger has all of it
 
 
@@ -32,8 +35,8 @@ def title(variant: str) -> str:
     return f"Preset `{preset}`, reading *{READINGS.get(reading, reading)}*"
 
 
-def missing(variant: str, what: str = "Not computed yet") -> str:
-    return f"*{what}: `{command(STUDY, variant)}`*"
+def missing(variant: str, what: str = "Not computed yet", study: str = STUDY) -> str:
+    return f"*{what}: `{command(study, variant)}`*"
 
 
 def variants(study: str = "*") -> list[Path]:
@@ -81,10 +84,21 @@ def main_table() -> str:
     return f"**{entry(folder, 'optimizers')['caption']}** {title(MAIN)}; {behind}.\n\n{markdown(frame)}"
 
 
-def main_figure() -> str:
-    folder = results_dir() / STUDY / MAIN
-    picture = folder / "accuracy_by_backbone.png"
-    return f"![{entry(folder, picture.stem)['alt']}]({link(picture)})" if picture.is_file() else missing(MAIN)
+def figure(study: str, name: str) -> str:
+    folder = results_dir() / study / MAIN
+    picture = folder / f"{name}.png"
+    return f"![{entry(folder, name)['alt']}]({link(picture)})" if picture.is_file() else missing(MAIN, study=study)
+
+
+def light_table() -> str:
+    """The published 5 x 5 table beside ours."""
+    folder = results_dir() / LIGHT / MAIN
+    path = folder / "grid_table.csv"
+    if not path.is_file():
+        return missing(MAIN, study=LIGHT)
+    behind = f"[every cell with its interval, frozen and fine-tuned, and the runs behind it]({link(folder / 'accuracy.md')})"
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return f"**{entry(folder, 'grid_table')['caption']}** {title(MAIN)}; {behind}.\n\n{markdown(frame)}"
 
 
 def headline() -> str:
@@ -115,12 +129,12 @@ def count(frame: pd.DataFrame) -> str:
     return ", ".join(f"{found[verdict]} {verdict}" for verdict in ("supported", "contradicted", "undecided") if found[verdict])
 
 
-def verdicts() -> str:
+def verdicts(study: str) -> str:
     parts = []
-    for variant in dict.fromkeys([*EXPECTED, *(path.name for path in variants(STUDY))]):
-        path = results_dir() / STUDY / variant / "claims.csv"
+    for variant in dict.fromkeys([*EXPECTED[study], *(path.name for path in variants(study))]):
+        path = results_dir() / study / variant / "claims.csv"
         if not path.is_file():
-            parts.append(f"**{title(variant)}.** {missing(variant)}")
+            parts.append(f"**{title(variant)}.** {missing(variant, study=study)}")
             continue
         frame = read_verdicts(path)
         table = verdict_table(frame)[["claim", "says", "published", "ours [95 %]", "verdict", "reason"]]
@@ -205,11 +219,16 @@ def presets() -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "main-table": main_table,
-    "main-figure": main_figure,
+    "main-figure": partial(figure, STUDY, "accuracy_by_backbone"),
     "headline": headline,
-    "verdicts": verdicts,
+    "verdicts": partial(verdicts, STUDY),
+    "lightweight-figure": partial(figure, LIGHT, "grid"),
+    "lightweight-costs": partial(figure, LIGHT, "cost_fronts"),
+    "lightweight-table": light_table,
+    "lightweight-verdicts": partial(verdicts, LIGHT),
     "speed": speed,
     "race": race,
+    "methods": methods_page.block,
     "notebooks": notebooks,
     "presets": presets,
 }

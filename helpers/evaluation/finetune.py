@@ -23,6 +23,7 @@ def finetune(
     *,
     device,
     indices=None,
+    test_indices=None,
     epochs=20,
     batch_size=128,
     rate=1e-3,
@@ -41,7 +42,7 @@ def finetune(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive(seed, "finetune"))  # dropout and stochastic depth draw from the global generator
         _train(model, views, split, indices, epochs, batch_size, rate, weight_decay, seed, device, precision)
-    scored = extract(model, views, test_split, device=device, precision=precision)
+    scored = extract(model, views, test_split, device=device, indices=test_indices, precision=precision)
     return judged(scored.x, scored.y, weight_decay)
 
 

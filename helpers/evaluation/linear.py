@@ -1,5 +1,7 @@
 """A linear classifier on frozen features: full-batch multinomial logistic regression, fitted on the device in seconds."""
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 
@@ -22,7 +24,8 @@ def probe(train: Features, test: Features, classes: int, *, seed: int = 0) -> Pr
         raise UserError(
             f"Labels go up to {highest}, but there are {classes} classes (0 to {classes - 1}). Give the dataset's number of classes."
         )
-    x, test_x = standardise(train.x, test.x)
+    mean, std = scales(train.x)
+    x, test_x = (train.x - mean).div_(std), (test.x - mean).div_(std)
     regression = Regression(x, train.y, classes)
 
     held = held_out(train.y, seed)
@@ -36,14 +39,21 @@ def probe(train: Features, test: Features, classes: int, *, seed: int = 0) -> Pr
     chosen = WEIGHT_DECAYS[best : best + 1]
     start = tuple(part[best : best + 1] for part in tried)
     fitted = regression.fit(chosen, torch.ones_like(share), FINAL_STEPS, start)
-    return judged(regression.scores(test_x, chosen, fitted)[0], test.y, chosen[0], validation)
+    weights = regression.weights(chosen, fitted[0])[0] / std[:, None]
+    classifier = (weights, fitted[1][0, :, 0] - mean @ weights)
+    return replace(judged(regression.scores(test_x, chosen, fitted)[0], test.y, chosen[0], validation), classifier=classifier)
+
+
+def scales(train) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation of each feature; one that never changes is not scaled, so that it stays zero."""
+    var, mean = torch.var_mean(train, 0)
+    std = var.sqrt()
+    return mean, torch.where(std > 1e-6 * mean.abs(), std, torch.ones_like(std))
 
 
 def standardise(train, test):
-    """Both with the mean and deviation of train; a feature that never changes in train stays zero there."""
-    var, mean = torch.var_mean(train, 0)
-    std = var.sqrt()
-    std = torch.where(std > 1e-6 * mean.abs(), std, torch.ones_like(std))
+    """Both with the mean and deviation of train."""
+    mean, std = scales(train)
     return (train - mean).div_(std), (test - mean).div_(std)
 
 

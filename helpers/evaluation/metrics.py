@@ -17,6 +17,7 @@ class Probe:
     per_class: np.ndarray
     weight_decay: float
     validation: dict[float, float] = field(default_factory=dict)
+    classifier: tuple[torch.Tensor, torch.Tensor] | None = None  # of a linear probe: weights [D, C] and bias [C] on raw features
 
 
 def judged(scores, labels, weight_decay: float, validation: dict[float, float] | None = None) -> Probe:

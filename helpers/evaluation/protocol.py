@@ -7,6 +7,7 @@ import numpy as np
 from helpers.evaluation import knn
 from helpers.evaluation.features import Features, extract
 from helpers.evaluation.linear import probe
+from helpers.evaluation.metrics import Probe
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Evaluation:
     arrays: dict[str, np.ndarray]
     train: Features
     test: Features
+    probe: Probe | None = None
 
 
 def evaluate(
@@ -45,6 +47,7 @@ def evaluate(
         evaluations[name] = {"top1": float((predictions == test.y).float().mean()) * 100} | numbers
         arrays[f"{name}.predictions"] = predictions.cpu().numpy().astype(small)
 
+    result = None
     if linear:
         result = probe(train, test, classes, seed=seed)
         keep("linear", result.predictions, top3=result.top3, top5=result.top5, weight_decay=result.weight_decay)
@@ -56,4 +59,4 @@ def evaluate(
         if k > len(train.x):
             for temperature in temperatures:
                 evaluations[knn.protocol_name(k, temperature)] = {"skipped": f"k = {k} is more than the {len(train.x)} training images"}
-    return Evaluation(evaluations, arrays, train, test)
+    return Evaluation(evaluations, arrays, train, test, result)

@@ -168,6 +168,14 @@ class Evaluation(Section):
     probe_bank: Positive | None = None  # train images in the probe's bank; None takes all
     untrained: bool = False  # evaluate the encoder before training as well
     maps: Positive | None = 1000  # test images in t-SNE and silhouette; None draws no maps
+    every: Positive | None = None  # epochs between two downstream evaluations on the way (frozen, and fine-tuned where asked)
+    finetune_epochs: Annotated[int, Field(ge=0)] = 0  # of fine-tuning on the labelled images; 0: frozen only
+    finetune_every: Positive | None = None  # epochs between two fine-tunings on the way; None: the last epoch alone
+    finetune_rate: Annotated[float, Field(gt=0)] = 1e-3
+    blocks: bool = False  # probe every block of the encoder as well, and say which is best
+    cka: bool = True  # keep principal features, to compare encoders
+    tints: bool = False  # keep what the probe calls the test images when they are tinted blue and red
+    pictures: bool = False  # keep saliency maps, neighbours and thumbnails of some images
 
     @field_validator("probe")
     @classmethod
@@ -197,8 +205,18 @@ class RunConfig(Section):
             resolve_stem(encoder.name, self.data.image_size, encoder.stem, encoder.options.get("patch"))
         if self.data.validation is not None and (self.data.test_images or self.data.label_split):
             raise ValueError("data.validation takes the place of the test set: leave data.test_images and data.label_split out")
-        if self.method.name == "simclr" and self.views.options.get("count", 2) < 2:
-            raise ValueError(f"views.count = {self.views.options['count']}: SimCLR compares at least two views")
+        kind, views = METHODS[self.method.name], RECIPES[self.views.recipe].model_dump() | self.views.options
+        if views["count"] < kind.views_needed:
+            raise ValueError(
+                f"views.count = {views['count']} in recipe {self.views.recipe!r}: {kind.card.title} compares at least two views; "
+                f"its own recipe is {kind.card.recipe!r}"
+            )
+        if views.get("small") and not kind.takes_small_views:
+            raise ValueError(
+                f"recipe {self.views.recipe!r} makes small views, and {kind.card.title} takes none: set views.options.small = 0"
+            )
+        if self.evaluation.finetune_every and not self.evaluation.finetune_epochs:
+            raise ValueError("evaluation.finetune_every needs evaluation.finetune_epochs of at least 1")
         return self
 
     @property

@@ -2,8 +2,6 @@
 rate_factor, seed, run, record (None where the run is missing), encoder, stem."""
 
 import tomllib
-from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -11,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from helpers.insight.cka import linear_cka
-from helpers.study.claims import Part, Undecided
-from helpers.study.statistics import Estimate, Summary, bootstrap_images, difference_of_groups, paired_difference, paired_values, summary
+from helpers.study.arms import Arm, arm, contrast, hits, paired, ranking
+from helpers.study.claims import Undecided
+from helpers.study.statistics import Estimate, difference_of_groups, paired_values
 
 BACKBONES = ("ResNet", "ConvNeXt", "ViT")
 OPTIMIZERS = ("LAMB", "RAdam @3/8", "AdamW @3/8", "AdamW @1/10")
@@ -22,30 +21,10 @@ READOUTS = {"as_written": "linear", "fair": "linear", "as_run": "knn200_t0.1"}
 SEPARATE = (8, 9, 1)  # CIFAR-10's ship, truck and automobile
 
 
-@dataclass(frozen=True)
-class Arm:
-    """Runs that differ by their seed alone, by seed; none of them missing."""
-
-    name: str
-    records: dict[int, object]
-
-    @property
-    def runs(self) -> tuple[str, ...]:
-        return tuple(record.id for record in self.records.values())
-
-
 @cache
 def published() -> dict:
     """What the paper and its repository report; see published.toml."""
     return tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))["backbone_contest"]
-
-
-def arm(cells: pd.DataFrame, name: str, **where) -> Arm:
-    """The present runs of the cells where each column has the given value."""
-    for column, value in where.items():
-        cells = cells[np.isclose(cells[column].astype(float), value) if isinstance(value, float) else cells[column] == value]
-    present = zip(cells["seed"], cells["record"], strict=True)
-    return Arm(name, {int(seed): record for seed, record in present if hasattr(record, "evaluations")})
 
 
 def entrant(cells: pd.DataFrame, backbone: str, optimizer: str = REFERENCE) -> Arm:
@@ -76,65 +55,6 @@ def rate_arm(cells: pd.DataFrame, backbone: str, schedule: str, factor: float) -
 def optimizers(cells: pd.DataFrame) -> list[str]:
     """The paper's four, then whatever else the contest ran."""
     return list(dict.fromkeys([*OPTIMIZERS, *cells.loc[cells["part"] == "contest", "optimizer"]]))
-
-
-def hits(record, readout: str) -> np.ndarray:
-    """Right or wrong for each test image."""
-    if "labels" not in record.arrays or f"{readout}.predictions" not in record.arrays:
-        raise Undecided(f"run {record.id} holds no predictions of {readout}")
-    return np.asarray(record.arrays["labels"]) == np.asarray(record.arrays[f"{readout}.predictions"])
-
-
-def accuracy(arm: Arm, readout: str) -> tuple[Summary, str]:
-    """(accuracy in percent, what its interval is over): seeds, or test images for a single run, or nothing."""
-    measured = [record for record in arm.records.values() if "top1" in record.evaluations.get(readout, {})]
-    found = summary([record.evaluations[readout]["top1"] for record in measured])
-    if found.n != 1:
-        return found, "seeds" if found.n else ""
-    try:
-        low, high = bootstrap_images(hits(measured[0], readout))
-    except Undecided:
-        return found, ""
-    return Summary(found.mean, None, low, high, 1), "test images"
-
-
-def paired(name: str, arms: Iterable[Arm], estimate) -> Part:
-    """The part whose estimate is made from {seed: one record an arm}, over the seeds that all arms share."""
-    arms = list(arms)
-    runs = tuple(dict.fromkeys(run for each in arms for run in each.runs))
-    absent = [each.name for each in arms if not each.records]
-    if absent:
-        return Part(name, None, runs, f"no run of {' or '.join(absent)}")
-    seeds = sorted(set.intersection(*(set(each.records) for each in arms)))
-    if not seeds:
-        return Part(name, None, runs, f"{name}: no seed was run in every arm")
-    used = tuple(dict.fromkeys(each.records[seed].id for each in arms for seed in seeds))
-    try:
-        return Part(name, estimate([[each.records[seed] for each in arms] for seed in seeds]), used)
-    except Undecided as why:
-        return Part(name, None, used, str(why))
-
-
-def contrast(name: str, weighted: list[tuple[Arm, float]], readout: str, constant: float = 0.0, images: slice = slice(None)) -> Part:
-    """A weighted sum of accuracies minus a constant, seeds and test images paired throughout."""
-    arms, weights = zip(*weighted, strict=True)
-
-    def estimate(rows) -> Estimate:
-        labels = [np.asarray(record.arrays.get("labels", ())) for row in rows for record in row]
-        if any(not np.array_equal(each, labels[0]) for each in labels):
-            raise Undecided(f"{name}: the runs were not tested on the same images")
-        scores = [sum(weight * hits(record, readout)[images] for weight, record in zip(weights, row, strict=True)) for row in rows]
-        return paired_difference(scores, constant)
-
-    return paired(name, arms, estimate)
-
-
-def ranking(arms: list[Arm], readout: str, prefix: str = "", images: slice = slice(None)) -> list[Part]:
-    """The neighbouring differences of an order, the first claimed best."""
-    return [
-        contrast(f"{prefix}{a.name} − {b.name}", [(a, 1.0), (b, -1.0)], readout, images=images)
-        for a, b in zip(arms, arms[1:], strict=False)
-    ]
 
 
 def c1(cells, readout, reading):

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from helpers.study import contest, style
+from helpers.study.arms import Arm, accuracy
 from helpers.study.claims import Undecided
-from helpers.study.contest import ALONE, BACKBONES, REFERENCE, TRIPLE, Arm
+from helpers.study.contest import ALONE, BACKBONES, REFERENCE, TRIPLE
 from helpers.study.style import canvas, say_missing
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def fairness_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     theirs = {("ViT", TRIPLE): prior["sit_vit"], ("ResNet", ALONE): prior["simclr_resnet56"]}
     for place, (backbone, pretext) in enumerate(bars):
         arm = contest.pretext_arm(cells, backbone, pretext)
-        found, _ = contest.accuracy(arm, readout)
+        found, _ = accuracy(arm, readout)
         if found.n:
             axes.barh(place, found.mean, color=style.BACKBONES[backbone], alpha=0.75, height=0.6)
             if found.low is not None:
@@ -177,7 +178,7 @@ def rate_sensitivity(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     for axes, backbone in zip(panels, backbones, strict=True):
         for schedule, colour, marker in (("one-cycle", style.BLUE, "o"), ("fixed", style.VERMILION, "s")):
             factors = sorted(set(swept.loc[(swept["backbone"] == backbone) & (swept["schedule"] == schedule), "rate_factor"].astype(float)))
-            found = [(factor, contest.accuracy(contest.rate_arm(cells, backbone, schedule, factor), readout)[0]) for factor in factors]
+            found = [(factor, accuracy(contest.rate_arm(cells, backbone, schedule, factor), readout)[0]) for factor in factors]
             line = [(factor, each) for factor, each in found if each.n]
             seeds = max((each.n for _, each in line), default=0)
             name = (
@@ -224,7 +225,7 @@ def peak_plot(cells: pd.DataFrame, scope: str) -> Figure:
 
 def _interval(axes: Axes, place: float, arm: Arm, readout: str, colour: str) -> None:
     """Mean with its interval and single seeds; "missing" at the axis where nothing was run."""
-    found, _ = contest.accuracy(arm, readout)
+    found, _ = accuracy(arm, readout)
     if not found.n:
         return _say_absent(axes, place)
     if found.low is not None:

@@ -51,23 +51,23 @@ class ContestSettings(Section):
     @field_validator("backbones")
     @classmethod
     def _backbones(cls, value):
-        return _among("backbone", value, BACKBONES)
+        return among("backbone", value, BACKBONES)
 
     @field_validator("optimizers")
     @classmethod
     def _optimizers(cls, value):
-        return _among("optimizer", value, OPTIMIZERS)
+        return among("optimizer", value, OPTIMIZERS)
 
     @field_validator("encoders", "heads")
     @classmethod
     def _per_backbone(cls, value):
-        _among("backbone", list(value), BACKBONES)
+        among("backbone", list(value), BACKBONES)
         return value
 
     @field_validator("readout")
     @classmethod
     def _readout(cls, value):
-        return _among("readout", [value], READOUTS)[0]
+        return among("readout", [value], READOUTS)[0]
 
     @model_validator(mode="after")
     def _whole(self):
@@ -83,7 +83,7 @@ class ContestSettings(Section):
         return self
 
 
-def _among(kind: str, names: list[str], choices: tuple[str, ...]) -> list[str]:
+def among(kind: str, names: list[str], choices: tuple[str, ...]) -> list[str]:
     for name in names:
         if name not in choices:
             raise unknown(kind, name, choices)

@@ -3,7 +3,9 @@
 import pandas as pd
 
 from helpers.study import contest
-from helpers.study.contest import ALONE, BACKBONES, REFERENCE, TRIPLE, Arm
+from helpers.study.arms import Arm, accuracy
+from helpers.study.claims import Undecided
+from helpers.study.contest import ALONE, BACKBONES, REFERENCE, TRIPLE
 
 PROTOCOLS = ("linear", "knn10", "knn20", "knn200", "knn10_t0.1", "knn20_t0.1", "knn200_t0.1", "finetune")
 Table = tuple[pd.DataFrame, list[str]]
@@ -74,7 +76,7 @@ def readout_table(cells: pd.DataFrame, optimizer: str = REFERENCE) -> Table:
     )
     ordered = [name for protocol in PROTOCOLS for name in (protocol, f"{protocol}_untrained") if name in names]
     rows = [
-        {"protocol": name, **{arm.name: contest.accuracy(arm, name)[0].mean for arm in arms}}
+        {"protocol": name, **{arm.name: accuracy(arm, name)[0].mean for arm in arms}}
         for name in [*ordered, *(name for name in names if name not in ordered)]
     ]
     frame = _framed(rows or [{"protocol": "missing", **{arm.name: None for arm in arms}}])
@@ -106,8 +108,8 @@ def headline_table(cells: pd.DataFrame) -> Table:
     arm = contest.arm(planned, "headline")
     rows = []
     for protocol in PROTOCOLS:
-        after, over = contest.accuracy(arm, protocol)
-        before, _ = contest.accuracy(arm, f"{protocol}_untrained")
+        after, over = accuracy(arm, protocol)
+        before, _ = accuracy(arm, f"{protocol}_untrained")
         if after.n:
             gain = after.mean - before.mean if before.n else None
             ours = {"untrained": before.mean, "ours": after.mean, "low": after.low, "high": after.high, "gain": gain, "interval over": over}
@@ -129,6 +131,7 @@ def cost_table(cells: pd.DataFrame) -> Table:
                 "run": row.run,
                 "part": row.part,
                 "backbone": row.backbone,
+                "pretext": row.pretext,
                 "optimizer": row.optimizer,
                 "seed": int(row.seed),
                 "seconds": manifest.get("seconds"),
@@ -142,8 +145,8 @@ def cost_table(cells: pd.DataFrame) -> Table:
 
 
 def _measured(arm: Arm, readout: str) -> dict:
-    found, over = contest.accuracy(arm, readout)
-    note = "" if found.n else "missing" if not arm.records else f"not measured: {readout}"
+    found, over = accuracy(arm, readout)
+    note = arm.flag if found.n else "missing" if not arm.records else f"not measured: {readout}"
     return {"ours": found.mean, "low": found.low, "high": found.high, "sd": found.sd, "n": found.n, "interval over": over, "note": note}
 
 
@@ -173,7 +176,7 @@ def _found_by(resolved: dict) -> str:
 def _ends(record) -> tuple[float, float] | None:
     try:
         return contest.peak_and_last(record)
-    except contest.Undecided:
+    except Undecided:
         return None
 
 

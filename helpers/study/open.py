@@ -13,6 +13,8 @@ from helpers.core.errors import UserError, nearest, pick, unknown
 from helpers.core.files import results_dir
 from helpers.study.config import Section
 from helpers.study.contest_settings import READINGS, ContestSettings
+from helpers.study.lightweight_settings import READINGS as LIGHT_READINGS
+from helpers.study.lightweight_settings import LightweightSettings
 from helpers.study.manifest import code_version, versions
 from helpers.study.report import Report
 from helpers.study.speedrun_settings import READINGS as RACE_READINGS
@@ -23,6 +25,7 @@ CONTROLS = ("preset", "reading", "device", "workers", "time_budget", "train")
 STUDIES: dict[str, tuple[type[Section], tuple[str, ...]]] = {
     "backbone_contest": (ContestSettings, READINGS),
     "speedrun": (SpeedrunSettings, RACE_READINGS),
+    "lightweight_architectures": (LightweightSettings, LIGHT_READINGS),
 }
 
 
@@ -69,7 +72,7 @@ class Study:
         rows |= {
             key: str(value)
             for key, value in values.items()
-            if key not in ("encoders", "heads", "headline", "scope", "candidates") and value is not None
+            if key not in ("encoders", "heads", "headline", "scope", "candidates", "recipes") and value is not None
         }
         return pd.DataFrame({"value": rows}).style.set_properties(**{"text-align": "left", "white-space": "normal"})
 

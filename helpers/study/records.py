@@ -20,7 +20,20 @@ from helpers.core.files import read_json, results_dir, shown, why_not, write_byt
 
 FILES = ("config.json", "manifest.json", "metrics.csv", "evaluations.json", "arrays.npz")
 LARGEST = 300_000  # bytes of arrays a record may hold
-VOLATILE = ("seconds", "training_seconds", "started", "ended", "energy", "host", "device", "resumed", "startup", "code", "versions")
+VOLATILE = (
+    "seconds",
+    "training_seconds",
+    "started",
+    "ended",
+    "energy",
+    "host",
+    "device",
+    "resumed",
+    "startup",
+    "profile",
+    "code",
+    "versions",
+)
 
 
 def runs_dir() -> Path:

@@ -16,18 +16,22 @@ from helpers.core.files import cache_dir, lock
 from helpers.core.seeds import derive
 from helpers.data import Batches
 from helpers.evaluation import evaluate, extract, knn
+from helpers.evaluation.blocks import probe_blocks
 from helpers.insight import cka_features, sample, silhouette, tsne
 from helpers.methods import METHODS, Method
 from helpers.methods import method_options as options_of
 from helpers.models import build_encoder, export, macs, parameters
-from helpers.study import records
+from helpers.study import pictures, records
 from helpers.study.config import RangeTest, RunConfig
+from helpers.study.downstream import Downstream
 from helpers.study.energy import EnergyMeter
+from helpers.study.footprint import profile_encoder, step_flops
 from helpers.study.manifest import code_version, host, versions
 from helpers.study.material import Material, material
 from helpers.training import Stopped, Training, TrainSettings, range_test
 from helpers.training.checkpoints import remove
 from helpers.training.progress import EpochReport, line
+from helpers.training.watch import collapsed
 from helpers.views import make_views
 
 CKA_IMAGES = 500  # test images whose features are kept, the same for every run, to compare encoders
@@ -43,6 +47,8 @@ def build(config: RunConfig, device: torch.device, seed: int | None = None) -> t
     options = dict(config.method.options)
     if "classes" in options_of(config.method.name):
         options.setdefault("classes", len(images.dataset.classes))
+    if "images" in options_of(config.method.name):
+        options.setdefault("images", torch.from_numpy(np.sort(images.train_indices)).long())
     views = make_views(config.views.recipe, size, **config.views.options)
     method = METHODS[config.method.name](encoder, views, **options)
     indices = images.labelled if method.needs_labels else images.train_indices
@@ -136,21 +142,44 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
     images = material(config.data)
     method, batches = build(config, device)
     evaluations, arrays = {}, {}
+    folder = checkpoint_folder(config)
+    downstream = Downstream(config, images, device, folder)
     if config.evaluation.untrained:
         untrained = _evaluate(config, method, images, device)
         evaluations |= {f"{name}_untrained": value for name, value in untrained.evaluations.items()}
-    folder = checkpoint_folder(config)
-    parts = {"folder": folder, "probe": _probe(config, images, device), "report": EpochReport(config.id), "stop": stop}
+        if config.evaluation.finetune_epochs:
+            scratch = downstream.tuned(method.encoder)
+            evaluations["finetune_untrained"] = {"top1": scratch.top1}
+            arrays["finetune_untrained.predictions"] = small(scratch.predictions)
+    parts = {"folder": folder, "probe": _follow(config, images, device, downstream), "report": EpochReport(config.id), "stop": stop}
     training = Training(method, batches, settings_of(config, rate), device, **parts)
     metrics = training.run()
     if reason := stop():  # everything is in the last checkpoint, and an evaluation may take longer than there is time
         raise Stopped(f"{config.id} is trained and not yet evaluated, because {reason}; run again to go on from there.")
     result = _evaluate(config, method, images, device)
     evaluations |= result.evaluations
-    arrays |= result.arrays
-    arrays["cka.features"] = cka_features(result.test.x, m=CKA_IMAGES)
+    arrays |= result.arrays | downstream.arrays()
+    if config.evaluation.finetune_epochs:
+        predictions = downstream.last("finetune")
+        evaluations["finetune"] = {"top1": float(100 * (predictions == arrays["labels"]).mean())}
+        arrays["finetune.predictions"] = small(predictions)
+    if config.evaluation.blocks:
+        blocks = probe_blocks(
+            method.encoder, method.views, images.bank, images.test, len(images.dataset.classes), **_read(config, images, device)
+        )
+        evaluations["linear_block"] = {"top1": blocks.top1[blocks.best], "block": blocks.best, "blocks": blocks.top1}
+        arrays["linear_block.predictions"] = small(blocks.predictions)
+    if config.evaluation.cka:
+        arrays["cka.features"] = cka_features(result.test.x, m=CKA_IMAGES)
     if config.evaluation.maps:
         arrays |= _maps(result.test, config.evaluation.maps)
+    if config.evaluation.tints:
+        arrays |= pictures.recoloured(method, images, result.probe, device, config.training.precision)
+    if config.evaluation.pictures:
+        arrays |= pictures.example_arrays(method, images, result.train, result.test, result.probe, device)
+        arrays |= pictures.neighbour_arrays(images, result.train, result.test)
+        if config.evaluation.maps:
+            arrays |= pictures.map_arrays(arrays["tsne"], sample(len(result.test.x), config.evaluation.maps), images)
     size = images.train.images.shape[-1]
     described = {
         "resolved": resolved,
@@ -159,13 +188,9 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
         "training_seconds": round(sum(row["seconds"] for row in metrics), 2),  # also of a run in several parts
         "parameters": parameters(method.encoder),
         "macs": macs(method.encoder),
-        "training_flops": 3
-        * 2
-        * macs(method.encoder)
-        * len(batches)
-        * batches.batch_size
-        * config.training.epochs
-        * method.views.settings.count,
+        "training_flops": step_flops(method, batches) * len(batches) * config.training.epochs,
+        "profile": profile_encoder(method.encoder, device, config.training.precision),
+        "collapsed": collapsed(metrics[-1]),
         "encoder": config.encoder.name,
         "stem": method.encoder.stem,
         "feature_width": method.encoder.width,
@@ -191,18 +216,33 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 
+def small(values) -> np.ndarray:
+    """Predictions as a record keeps them: the smallest whole numbers that hold them."""
+    values = np.asarray(values.cpu() if isinstance(values, torch.Tensor) else values)
+    return values.astype(np.uint8 if values.max(initial=0) < 256 else np.uint16)
+
+
+def _read(config: RunConfig, images: Material, device: torch.device) -> dict:
+    """How features are read, by every protocol alike."""
+    return {
+        "device": device,
+        "train_indices": images.labelled,
+        "test_indices": images.test_indices,
+        "precision": config.training.precision,
+    }
+
+
 def _evaluate(config: RunConfig, method: Method, images: Material, device: torch.device):
-    return evaluate(
-        method.encoder,
-        method.views,
-        images.bank,
-        images.test,
-        len(images.dataset.classes),
-        device=device,
-        train_indices=images.labelled,
-        test_indices=images.test_indices,
-        precision=config.training.precision,
-    )
+    classes = len(images.dataset.classes)
+    return evaluate(method.encoder, method.views, images.bank, images.test, classes, **_read(config, images, device))
+
+
+def _follow(config: RunConfig, images: Material, device: torch.device, downstream: Downstream):
+    """What is measured after an epoch and goes into its row of the log; None where nothing is."""
+    probe, asked = _probe(config, images, device), config.evaluation
+    if asked.every is None and not asked.finetune_epochs:
+        return probe
+    return lambda method, epoch: (probe(method, epoch) if probe else {}) | downstream(method, epoch)
 
 
 def _probe(config: RunConfig, images: Material, device: torch.device):

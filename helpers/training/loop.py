@@ -16,11 +16,12 @@ from helpers.core.seeds import derive, generator
 from helpers.methods import Method, StepBatch
 from helpers.models import tune
 from helpers.training import checkpoints
-from helpers.training.accumulation import joined, statistics_kept
+from helpers.training.accumulation import as_one
 from helpers.training.compiled import compiled
 from helpers.training.optimizers import build_optimizer, set_rate
 from helpers.training.schedules import schedule_point
 from helpers.training.stopping import Stopped
+from helpers.training.watch import first_layer_gradient, spread_and_rank
 
 CHECK_EVERY = 50  # steps between two looks at the losses; each look waits for the device
 EXPLODED = 1e4  # a loss this many times its first value will not come back
@@ -68,6 +69,9 @@ class Training:
                 f"accumulate = {s.accumulate} needs that many batches an epoch, but there are {len(self.batches)}. Lower it or the batch size."
             )
         self.total = self.steps_per_epoch * s.epochs
+        if self.method.needs_labels and self.batches.labels is None:
+            raise UserError(f"{self.method.card.title} needs labels, and these images have none. Use a labelled split, or another method.")
+        self.method.check(len(self.batches.positions), self.batches.batch_size * s.accumulate)
         self.plain = s.precision == "plain"
         self.method.to(self.device, memory_format=torch.preserve_format if self.plain else torch.channels_last)
         if not self.plain:
@@ -108,32 +112,20 @@ class Training:
         prepared = [self._inputs(batch, part) for part, batch in enumerate(group)]
         if len(prepared) == 1:
             inputs, step_batch = prepared[0]
-            loss, logs = self.method.criterion(self._embed(inputs, 0), step_batch)
+            outputs = self._embed(inputs, 0)
+            loss, logs = self.method.criterion(outputs, step_batch)
             loss.backward()
+            self.embedding = outputs["z"].detach()
             return loss.detach(), logs
-        # Several batches as one: first all outputs without a graph, then the loss over all of them, then each part again
-        # with the gradient that the whole loss sends to its outputs. Memory of one part, negatives of the whole.
-        with torch.no_grad(), statistics_kept(self.method):
-            parts = [self._embed(inputs, part) for part, (inputs, _) in enumerate(prepared)]
-        whole = {key: torch.cat([outputs[key] for outputs in parts]) for key in parts[0]}
-        leaves = {key: value.requires_grad_() for key, value in whole.items() if value.is_floating_point()}
-        loss, logs = self.method.criterion(whole, joined([b for _, b in prepared]))
-        loss.backward()
-        offset = 0
-        for part, (inputs, step_batch) in enumerate(prepared):
-            count = len(step_batch.indices)
-            outputs = self._embed(inputs, part)
-            pairs = [(outputs[k], leaf.grad[offset : offset + count]) for k, leaf in leaves.items() if outputs[k].requires_grad]
-            torch.autograd.backward([o for o, _ in pairs], [g.to(o.dtype) for o, g in pairs])
-            offset += count
-        return loss.detach(), logs
+        loss, logs, self.embedding = as_one(self.method, prepared, self._embed)
+        return loss, logs
 
     def _point(self, step: int):
         return schedule_point(self.settings.schedule, step, self.total, round(self.settings.warmup_epochs * self.steps_per_epoch))
 
     def _step(self, group: list) -> None:
         point = self._point(self.step)
-        set_rate(self.optimizer, self.settings.rate * point.factor, point.momentum)
+        set_rate(self.optimizer, self.settings.rate * point.factor, point.momentum, maximum=self.settings.rate)
         self.take(group)
 
     def take(self, group: list) -> None:
@@ -142,6 +134,7 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         with self._memory_named():
             loss, logs = self._backward(group)
+            logs = logs | {"first_layer_gradient": first_layer_gradient(self.method)}
             self.optimizer.step()
         if self.first_step_seconds is None:
             wait(self.device)
@@ -188,6 +181,7 @@ class Training:
         row = {"epoch": self.epoch + 1, "step": self.step, "loss": losses.mean().item(), "rate": self.optimizer.param_groups[0]["lr"]}
         row |= {key: torch.stack([log[key] for log in self.logs]).mean().item() for key in self.logs[0]}
         row["seconds"] = round(self.seconds + time.perf_counter() - started, 3)
+        row |= spread_and_rank(self.embedding)
         if self.probe is not None:
             row |= self.probe(self.method, self.epoch + 1)
         row["elapsed_seconds"] = round(process_seconds(), 3)

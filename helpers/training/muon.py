@@ -41,7 +41,7 @@ class Muon(torch.optim.Optimizer):
                 chosen = [p for p in group["params"] if is_matrix(p) == matrices]
                 if chosen:
                     own = {"momentum": momentum} if matrices else {"betas": (momentum, second), "fused": True}  # a resume puts "step" there
-                    split.append({"params": chosen, "weight_decay": group["weight_decay"], "matrices": matrices, **own})
+                    split.append({**group, "params": chosen, "matrices": matrices, **own})
         super().__init__(split, {"lr": lr})
 
     @torch.no_grad()

@@ -47,17 +47,25 @@ def build_optimizer(
     """The optimizer over a method's parameter groups; groups marked decay=False (biases, norms) get no weight decay.
 
     `momentum` is the first beta of the Adam family, and in Muon both the matrices' momentum and that beta. LARS adapts only the groups that decay, so biases and norms
-    take plain momentum steps, as its paper has it.
+    take plain momentum steps, as its paper has it. Groups marked fixed_rate=True keep the mark, for set_rate.
     """
-    groups = [{"params": g["params"], "weight_decay": weight_decay if g.get("decay", True) else 0.0} for g in groups if g["params"]]
+    groups = [
+        {"params": g["params"], "weight_decay": weight_decay if g.get("decay", True) else 0.0}
+        | ({"fixed_rate": True} if g.get("fixed_rate") else {})
+        for g in groups
+        if g["params"]
+    ]
     fused = all(p.device.type in ("cpu", "cuda") for g in groups for p in g["params"])
     return pick("optimizer", name, OPTIMIZERS)(groups, rate, momentum, fused)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float, momentum: float | None = None) -> None:
-    """Set this step's rate and, where the schedule cycles it, the momentum (first beta)."""
+def set_rate(optimizer: torch.optim.Optimizer, rate: float, momentum: float | None = None, *, maximum: float | None = None) -> None:
+    """Set this step's rate and, where the schedule cycles it, the momentum (first beta).
+
+    Groups marked fixed_rate stay at the schedule's `maximum`; where none is given, as in a range test, they move with the others.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = maximum if maximum is not None and group.get("fixed_rate") else rate
         if momentum is not None:
             if "betas" in group:
                 group["betas"] = (momentum, group["betas"][1])

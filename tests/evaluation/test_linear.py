@@ -163,3 +163,11 @@ def test_impossible_inputs_are_named(sets):
         probe(Features(train.x[:4], train.y[:4]), test, 10)
     with pytest.raises(UserError, match="up to 9, but there are 5"):
         probe(train, test, 5)
+
+
+def test_the_classifier_works_on_raw_features(sets):
+    train, test = sets
+    result = probe(train, test, 10)
+    weights, bias = result.classifier
+    agree = ((test.x @ weights + bias).argmax(1) == result.predictions).float().mean()
+    assert agree > 0.995  # rounding decides ties

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from helpers.study import contest, contest_figures, contest_tables
+from helpers.study import arms, contest, contest_figures, contest_tables
 from helpers.study.claims import judge_study
 from helpers.study.contest import ALONE, BACKBONES, CLAIMS, OPTIMIZERS, REFERENCE, TRIPLE
 from helpers.study.range_figure import range_test_curves
@@ -187,7 +187,7 @@ def test_the_best_optimizer_is_not_chosen_on_what_judges_it(cells):
     )  # right on even images
     lucky.at[lucky.index[(lucky["backbone"] == "ViT") & (lucky["optimizer"] == "LAMB")][0], "record"] = made
     arm = contest._best(lucky, "ViT", "linear")
-    part = contest.ranking([contest.entrant(cells, "ConvNeXt"), arm], "linear", images=slice(1, None, 2))[0]
+    part = arms.ranking([contest.entrant(cells, "ConvNeXt"), arm], "linear", images=slice(1, None, 2))[0]
     assert "LAMB" in arm.name and part.estimate.value > 10  # chosen for its even images, judged by its odd ones
 
 
@@ -291,6 +291,6 @@ def test_every_figure_survives_missing_runs_and_says_so(partial, tests_run, tmp_
 def test_a_figure_shows_the_numbers_it_is_given(cells):
     axes, published = contest_figures.accuracy_by_backbone(cells, "linear", "reduced").axes[:2]
     means = [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "o"]
-    assert means == pytest.approx([contest.accuracy(contest.entrant(cells, b), "linear")[0].mean for b in BACKBONES])
+    assert means == pytest.approx([arms.accuracy(contest.entrant(cells, b), "linear")[0].mean for b in BACKBONES])
     theirs = [line.get_ydata()[0] for line in published.lines if line.get_marker() == "D"]
     assert theirs == [84.885, 81.7, 79.43]

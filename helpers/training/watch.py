@@ -1,0 +1,39 @@
+"""Signs of collapse, for every method alike: how an embedding fills its space, and what still reaches the first layer."""
+
+import torch
+import torch.nn.functional as F
+
+from helpers.methods import Method
+
+NARROW = 0.1  # of the spread that directions drawn at random would have
+FLAT = 1.5  # directions
+
+
+@torch.no_grad()
+def spread_and_rank(z: torch.Tensor) -> dict[str, float]:
+    """Of embeddings [N, d] or [N, views, d] (the first view is looked at), after normalisation:
+
+    spread          mean deviation over the d coordinates times sqrt(d): 1 for even directions, 0 when all are one
+    effective_rank  exp of the entropy of the centred embedding's singular values: how many directions are in use
+    """
+    z = F.normalize((z[:, 0] if z.ndim == 3 else z.flatten(1)).float(), dim=1)
+    centred = z - z.mean(0)
+    spread = centred.square().mean(0).sqrt().mean() * z.shape[1] ** 0.5
+    values = torch.linalg.svdvals(centred)
+    share = values / values.sum().clamp(min=1e-12)
+    rank = torch.special.entr(share).sum().exp()
+    spread, rank = torch.stack((spread, rank)).tolist()
+    return {"spread": spread, "effective_rank": rank}
+
+
+def collapsed(row: dict) -> bool:
+    """Whether an epoch's row of the log shows an embedding that says (nearly) the same of every image."""
+    return row["spread"] < NARROW or row["effective_rank"] < FLAT
+
+
+def first_layer_gradient(method: Method) -> torch.Tensor:
+    """The norm of the gradient that reached the encoder's first layer; 0 where that is frozen."""
+    gradients = [p.grad for p in method.encoder.first_layer.parameters() if p.grad is not None]
+    if not gradients:
+        return torch.zeros((), device=next(method.parameters()).device)
+    return torch.stack([g.detach().float().norm() for g in gradients]).norm()

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from helpers.core.errors import UserError
+
 
 @dataclass
 class StepBatch:
@@ -16,6 +18,17 @@ class StepBatch:
     generator: torch.Generator | None = None
 
 
+@dataclass(frozen=True)
+class Card:
+    """What the page of methods says of one; the page adds what was measured."""
+
+    title: str
+    paper: str
+    loss: str  # one line of mathematics
+    recipe: str  # the view recipe it goes with on small images
+    kept: str = "weights alone"  # what a checkpoint holds of it
+
+
 class Method(nn.Module):
     """Views -> loss, in three parts, so that gradient accumulation can see all samples of a step at once:
 
@@ -23,15 +36,34 @@ class Method(nn.Module):
     embed(inputs) -> outputs            a dict of tensors, samples first; the only part that runs the network
     criterion(outputs, batch)           (scalar, dict of detached tensors) from the outputs of the whole batch
 
-    Whatever must survive a resume (queues, averages, prototypes) belongs into parameters or buffers.
+    outputs["z"] is the embedding that is watched for collapse, [N, d] or [N, views, d]. Whatever must survive a resume (queues,
+    averages, prototypes) belongs into parameters or buffers, and changes in after_step() alone: criterion() may run without a step.
     """
 
+    card: Card
     needs_labels = False
+    views_needed = 1
+    takes_small_views = False
 
     def __init__(self, encoder: nn.Module, views):
         super().__init__()
+        settings = views.settings
+        if settings.count < self.views_needed:
+            raise UserError(
+                f"views.count = {settings.count}: {self.card.title} compares at least {self.views_needed} views of an image. "
+                f"Use the recipe {self.card.recipe!r}, or set count={self.views_needed}."
+            )
+        if getattr(settings, "small", 0) and not self.takes_small_views:
+            raise UserError(f"{self.card.title} takes no small views, and the recipe makes {settings.small}. Set small=0 in its options.")
+        if getattr(settings, "small", 0) and not encoder.takes_any_size:
+            raise UserError(
+                f"{encoder.name} takes one image size, and the recipe makes smaller views too. Set small=0, or use a convolutional net."
+            )
         self.encoder = encoder
         self.views = views
+
+    def check(self, images: int, batch_size: int) -> None:
+        """An error, before the first step, where so many images or such a batch cannot work."""
 
     def prepare(self, views: list[torch.Tensor], batch: StepBatch):
         return views
@@ -58,6 +90,8 @@ class Method(nn.Module):
 
 
 def forward_views(encode: nn.Module, views: list[torch.Tensor]) -> torch.Tensor:
-    """One forward over all views together, so that they share batch statistics; [N, V, features]."""
-    together = encode(torch.cat(views))
-    return together.unflatten(0, (len(views), -1)).transpose(0, 1)
+    """One forward over all views of a size together, so that they share batch statistics; [N, V, features], small views last."""
+    large = sum(view.shape[-1] == views[0].shape[-1] for view in views)
+    if large == len(views):
+        return encode(torch.cat(views)).unflatten(0, (large, -1)).transpose(0, 1)
+    return torch.cat((forward_views(encode, views[:large]), forward_views(encode, views[large:])), dim=1)

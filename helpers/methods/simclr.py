@@ -2,13 +2,21 @@
 
 import torch
 
-from helpers.methods.base import Method, forward_views
+from helpers.methods.base import Card, Method, forward_views
 from helpers.methods.losses import multi_view_nt_xent, nt_xent
 from helpers.models import mlp_head
 
 
 class SimCLR(Method):
     """The encoder, an MLP projector behind it, NT-Xent on the projections of all views."""
+
+    card = Card(
+        title="SimCLR",
+        paper="Chen, Kornblith, Norouzi, Hinton: A Simple Framework for Contrastive Learning of Visual Representations (2020)",
+        loss="−log( exp(z·z⁺/τ) / Σ_{k≠i} exp(z·z_k/τ) ), over all 2N views",
+        recipe="simclr_small",
+    )
+    views_needed = 2
 
     def __init__(
         self,

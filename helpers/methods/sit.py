@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from helpers.core.errors import UserError, unknown
-from helpers.methods.base import Method
+from helpers.methods.base import Card, Method
 from helpers.methods.losses import nt_xent
 from helpers.models import mlp_head
 from helpers.views import quarter_turns
@@ -21,6 +21,13 @@ class SiT(Method):
     one pooled feature, so that a ResNet can be trained in exactly the same way, and the loss is the plain sum: a range test
     of learned weights finds the rate at which the weights adapt fastest (tried: 0.4 for a ViT that wants 0.005).
     """
+
+    card = Card(
+        title="SiT",
+        paper="Atito, Awais, Kittler: SiT: Self-supervised vIsion Transformer (2021)",
+        loss="NT-Xent(z, z⁺) + CE(turn) + |x̂ − x|₁",
+        recipe="simclr_small",
+    )
 
     def __init__(
         self,
@@ -72,15 +79,14 @@ class SiT(Method):
             return x.unflatten(0, (inputs["count"], -1)).transpose(0, 1)
 
         seen = inputs["seen"]
-        outputs = {"turns": by_sample(inputs["turns"])}
+        outputs = {"turns": by_sample(inputs["turns"])}  # "z": the projection, or without contrast the feature
         if "inpainting" in self.tasks:
             feature, maps = self.encoder.features_and_map(seen)
             outputs["restored"] = by_sample(self.restore(maps))
             outputs["pictures"] = by_sample(inputs["pictures"])
         else:
             feature = self.encoder(seen)
-        if "contrast" in self.tasks:
-            outputs["z"] = by_sample(self.projector(feature))
+        outputs["z"] = by_sample(self.projector(feature) if "contrast" in self.tasks else feature.detach())
         if "rotation" in self.tasks:
             outputs["turn"] = by_sample(self.turn(feature))
         return outputs

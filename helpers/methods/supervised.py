@@ -4,10 +4,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from helpers.core.errors import UserError
-from helpers.methods.base import Method
+from helpers.methods.base import Card, Method
 
 
 class Supervised(Method):
+    card = Card(
+        title="Supervised",
+        paper="the reference with labels",
+        loss="−log softmax(W f)_y",
+        recipe="supervised",
+    )
     needs_labels = True
 
     def __init__(self, encoder, views, *, classes: int, smoothing: float = 0.0):
@@ -16,7 +22,8 @@ class Supervised(Method):
         self.classifier = nn.Linear(encoder.width, classes)
 
     def embed(self, inputs):
-        return {"logits": self.classifier(self.encoder(inputs[0]))}
+        features = self.encoder(inputs[0])
+        return {"logits": self.classifier(features), "z": features.detach()}
 
     def criterion(self, outputs, batch):
         if batch.labels is None:

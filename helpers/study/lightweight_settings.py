@@ -35,6 +35,7 @@ class LightweightSettings(Section):
     checkpoint_every: Positive  # epochs between two downstream evaluations of the frozen encoder
     finetune_every: Positive | None = None  # epochs between two fine-tunings; None: the last epoch alone
     finetune_epochs: Count
+    finetune_seeds: Count = 1  # of the seeds, those that are fine-tuned as well
     finetune_rate: Annotated[float, Field(gt=0)] = 1e-3
     map_images: Positive = 500  # test images in the t-SNE maps
     readout: str = "linear"  # the protocol the claims are judged by
@@ -70,6 +71,6 @@ class LightweightSettings(Section):
             for part in recipe:
                 among("part of a recipe", [part], ("method", "views", "training"))
             MethodChoice(**recipe["method"]), Views(**recipe["views"]), Training(**recipe["training"])
-        if self.readout == "finetune" and not self.finetune_epochs:
-            raise ValueError("readout = 'finetune' needs finetune_epochs of at least 1")
+        if self.readout == "finetune" and not (self.finetune_epochs and self.finetune_seeds):
+            raise ValueError("readout = 'finetune' needs finetune_epochs and finetune_seeds of at least 1")
         return self

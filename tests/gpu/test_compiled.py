@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
+from helpers.core.errors import UserError
 from helpers.data import Batches, Split
 from helpers.evaluation import extract
-from helpers.methods import METHODS
+from helpers.methods import METHODS, method_options
 from helpers.models import build_encoder
 from helpers.training import Stopped, Training, TrainSettings
 from helpers.views import RECIPES, Views, ViewSettings, make_views
@@ -17,6 +18,7 @@ from helpers.views import RECIPES, Views, ViewSettings, make_views
 CUDA = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 NO_COMPILER = shutil.which("g++") is None and shutil.which("c++") is None
 CPU = [pytest.mark.slow, pytest.mark.skipif(NO_COMPILER, reason="torch.compile needs a C++ compiler on a CPU")]
+FEW = {"moco_v1": {"queue": 64}, "moco_v2": {"queue": 64}, "swav": {"prototypes": 64, "queue": 64}}  # for 112 images in batches of 16
 STEPS = 7  # of graphs the first runs without, the second records, the others replay
 
 
@@ -27,9 +29,15 @@ def split(count=16 * STEPS):
 
 def training(device, name="simclr", encoder="vit_micro", folder=None, seed=0, **changes):
     torch.manual_seed(seed)
-    views = make_views("supervised" if name == "supervised" else "contest", 32)
     net = build_encoder(encoder, 32, stem="patch8" if encoder == "vit_micro" else "auto")
-    method = METHODS[name](net, views, **({"classes": 10} if name == "supervised" else {}))
+    recipe = METHODS[name].card.recipe
+    views = make_views(recipe, 32, **({"small": 0} if RECIPES[recipe].small and not net.takes_any_size else {}))
+    given = {"classes": 10, "images": torch.arange(len(split()))}
+    options = {key: value for key, value in given.items() if key in method_options(name)} | FEW.get(name, {})
+    try:
+        method = METHODS[name](net, views, **options)
+    except UserError as refusal:  # which nets a method refuses, its own tests say
+        pytest.skip(str(refusal))
     settings = TrainSettings(**({"epochs": 2, "optimizer": "sgd", "rate": 0.02, "precision": "fp32", "checkpoint_seconds": 0.0} | changes))
     return Training(method, Batches(split(), 16, device, seed=0), settings, device, folder=folder)
 

@@ -1,7 +1,9 @@
-"""Losses as pure functions of tensors: float32 inside, inputs normalised here, a mean over samples comes out."""
+"""Losses in which an embedding must find its partner among others."""
 
 import torch
 import torch.nn.functional as F
+
+from helpers.methods.gather import gathered
 
 
 def nt_xent(z1: torch.Tensor, z2: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -11,8 +13,9 @@ def nt_xent(z1: torch.Tensor, z2: torch.Tensor, temperature: float) -> torch.Ten
     log(1 + (2N - 2) exp(-1 / temperature)).
     """
     with torch.autocast(z1.device.type, enabled=False):  # at temperature 0.1 half precision would lose the negatives
-        z = F.normalize(torch.cat((z1, z2)).float(), dim=1)
-        count = z1.shape[0]
+        z1, z2 = gathered(z1.float()), gathered(z2.float())
+        z = F.normalize(torch.cat((z1, z2)), dim=1)
+        count = len(z1)
         similarity = z @ z.T / temperature
         similarity.fill_diagonal_(float("-inf"))
         partner = torch.arange(2 * count, device=z.device).roll(count)
@@ -26,7 +29,8 @@ def multi_view_nt_xent(views: list[torch.Tensor], temperature: float) -> torch.T
     is over the V(V - 1)N ordered pairs. For two views the same sum as nt_xent.
     """
     with torch.autocast(views[0].device.type, enabled=False):
-        z = F.normalize(torch.cat(views).float(), dim=1)
+        views = [gathered(view.float()) for view in views]
+        z = F.normalize(torch.cat(views), dim=1)
         count, own = len(views), len(views[0])
         similarity = (z @ z.T / temperature).view(count, own, count, own)
         partners = similarity.diagonal(dim1=1, dim2=3)  # [V, V, N]: view v of an image against its view w
@@ -35,3 +39,28 @@ def multi_view_nt_xent(views: list[torch.Tensor], temperature: float) -> torch.T
         pairs = F.softplus(others[:, None] - partners)  # -log(e^partner / (e^partner + e^others))
         distinct = ~torch.eye(count, dtype=torch.bool, device=z.device)
         return (pairs * distinct[:, :, None]).sum() / (count * (count - 1) * own)
+
+
+def info_nce(query: torch.Tensor, key: torch.Tensor, queue: torch.Tensor, temperature: float) -> torch.Tensor:
+    """MoCo's loss: each query must pick its own key among that and the queue's K. query, key: [N, d]; queue: [K, d].
+
+    No gradient reaches key or queue. With all similarities equal it is log(1 + K), with perfect pairs and orthogonal queue
+    log(1 + K exp(-1 / temperature)).
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        query = F.normalize(gathered(query.float()), dim=1)
+        key, queue = F.normalize(gathered(key.detach().float()), dim=1), F.normalize(queue.detach().float(), dim=1)
+        others = (query @ queue.T / temperature).logsumexp(1)
+        return F.softplus(others - (query * key).sum(1) / temperature).mean()  # -log(e^own / (e^own + e^others))
+
+
+def moco_v3_contrast(query: torch.Tensor, key: torch.Tensor, temperature: float) -> torch.Tensor:
+    """MoCo v3's loss, one direction: each query must pick its own key among all keys of the batch, times 2 temperature. [N, d] each.
+
+    No gradient reaches the keys. The factor keeps the gradient's size when the temperature changes. With all similarities equal it
+    is 2 temperature log(N).
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        query, key = F.normalize(gathered(query.float()), dim=1), F.normalize(gathered(key.detach().float()), dim=1)
+        own = torch.arange(len(query), device=query.device)
+        return F.cross_entropy(query @ key.T / temperature, own) * 2 * temperature

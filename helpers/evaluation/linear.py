@@ -66,6 +66,15 @@ def held_out(labels, seed: int) -> torch.Tensor:
     return by_class[step // 2 :: step]
 
 
+def _axes(matrix) -> tuple[torch.Tensor, torch.Tensor]:
+    """Eigenvalues and vectors. Many features that never change can keep single precision from converging; double does."""
+    try:
+        return torch.linalg.eigh(matrix)
+    except torch.linalg.LinAlgError:
+        values, vectors = torch.linalg.eigh(matrix.double())
+        return values.to(matrix.dtype), vectors.to(matrix.dtype)
+
+
 class Regression:
     """Logistic regressions with several weight decays on the same features, fitted as one problem by L-BFGS.
 
@@ -75,7 +84,7 @@ class Regression:
 
     def __init__(self, x, y, classes: int):
         self.x, self.y, self.classes = x, y, classes
-        values, self.axes = torch.linalg.eigh(x.T @ x / len(x))
+        values, self.axes = _axes(x.T @ x / len(x))
         self.curvature = values.clamp(min=0) / classes
 
     def weights(self, decays, v) -> torch.Tensor:

@@ -73,7 +73,7 @@ class SplitBrain(Method):
 def colour_classes() -> torch.Tensor:
     """Which of the 313 classes each square of the ab plane belongs to, int64 [25, 25]; the nearest one's where it is none itself.
 
-    Only 261 squares hold a colour of sRGB. The paper counts 313, so it keeps a margin around them; here the classes are the 313
+    Only some 260 squares hold a colour of sRGB. The paper counts 313, so it keeps a margin around them; here the classes are the 313
     squares whose centres lie nearest to a colour of sRGB, in the order of a and then b.
     """
     levels, line = torch.linspace(0, 1, 17), torch.arange(-REACH, REACH + 1).double() * STEP

@@ -171,3 +171,17 @@ def test_the_classifier_works_on_raw_features(sets):
     weights, bias = result.classifier
     agree = ((test.x @ weights + bias).argmax(1) == result.predictions).float().mean()
     assert agree > 0.995  # rounding decides ties
+
+
+def test_axes_that_single_precision_cannot_find_are_found_in_double(monkeypatch):
+    matrix, found = torch.diag(torch.tensor([2.0, 0.0, 1.0])), torch.linalg.eigh
+
+    def stubborn(asked):
+        if asked.dtype == torch.float32:
+            raise torch.linalg.LinAlgError("did not converge")
+        return found(asked)
+
+    monkeypatch.setattr(torch.linalg, "eigh", stubborn)
+    values, vectors = linear._axes(matrix)
+    assert values.dtype == torch.float32
+    assert torch.allclose(vectors @ torch.diag(values) @ vectors.T, matrix)

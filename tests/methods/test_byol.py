@@ -108,6 +108,8 @@ def test_it_learns(contract):
     def build():
         return byol(contract, recipe="simclr_small", size=24, net={"width": 0.5}, views=HUE_KEPT, hidden=256, out=256, momentum=0.9)
 
-    before, after = contract.learns(build, epochs=12, rate=2e-3, batch_size=50, train=1000, size=24, classes=4, colour_means=True)
+    before, after = contract.learns(
+        build, epochs=12, rate=0.2, optimizer="sgd", batch_size=50, train=1000, size=24, classes=4, colour_means=True
+    )
     print(f"BYOL: kNN {before:.1f} -> {after:.1f}")
     assert after > before + 10

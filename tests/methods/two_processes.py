@@ -38,6 +38,7 @@ CASES = {
         2,
         lambda a, b: losses.swav_loss(torch.stack((a, b), 1), torch.stack([losses.sinkhorn(x, 0.5, 3) for x in (a, b)], 1), 0.1),
     ),
+    "relic_loss": (3, lambda a, b, c: losses.relic_loss([a, b, c], [c, a], 0.2, 0.7)[0]),
     "dino_loss": (2, lambda a, b: losses.dino_loss(torch.stack((a, b), 1), torch.stack((b, a), 1), gathered(b).detach().mean(0), 0.1, 0.4)),
 }
 

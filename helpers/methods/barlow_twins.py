@@ -31,7 +31,7 @@ class BarlowTwins(Method):
         self.off_diagonal_weight = off_diagonal_weight
         self.projector = mlp_head((encoder.width, hidden, hidden, out))
 
-    def check(self, images, batch_size):
+    def check(self, images, batch_size, parts=1):
         if batch_size < 2:
             raise UserError(
                 f"A batch of {batch_size}: Barlow Twins correlates coordinates over the batch. Take 2 images or more, better 32."

@@ -62,8 +62,8 @@ class Method(nn.Module):
         self.encoder = encoder
         self.views = views
 
-    def check(self, images: int, batch_size: int) -> None:
-        """An error, before the first step, where so many images or such a batch cannot work."""
+    def check(self, images: int, batch_size: int, parts: int = 1) -> None:
+        """An error, before the first step, where so many images or such a batch, gathered in so many parts, cannot work."""
 
     def prepare(self, views: list[torch.Tensor], batch: StepBatch):
         return views
@@ -95,3 +95,8 @@ def forward_views(encode: nn.Module, views: list[torch.Tensor]) -> torch.Tensor:
     if large == len(views):
         return encode(torch.cat(views)).unflatten(0, (large, -1)).transpose(0, 1)
     return torch.cat((forward_views(encode, views[:large]), forward_views(encode, views[large:])), dim=1)
+
+
+def held(weight: torch.Tensor, still: bool) -> torch.Tensor:
+    """The weight, and while it is to stand still with a gradient of zero: with none at all, SGD fails once the first one comes."""
+    return weight.detach() + 0 * weight if still else weight

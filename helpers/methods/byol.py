@@ -15,6 +15,7 @@ class BYOL(Method):
     Against the paper: heads of 1024 instead of 4096 by default; all views go through one forward, so that they share batch
     statistics; the loss is the mean of the two directions, where the paper adds them (half the gradient, the same direction).
     The average follows parameters only; the target runs in training mode, on batch statistics, so its norms' own never matter.
+    The batch size shifts its results, and a ViT wants AdamW: with LARS it has been seen to collapse.
     """
 
     card = Card(

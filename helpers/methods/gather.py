@@ -21,7 +21,7 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        gradient = gradient.contiguous()
+        gradient = gradient.clone(memory_format=torch.contiguous_format)  # autograd may have given the same tensor to others
         dist.all_reduce(gradient)
         return gradient[ctx.rank * ctx.count : (ctx.rank + 1) * ctx.count]
 

@@ -55,7 +55,7 @@ class InstDisc(Method):
         self.register_buffer("memory", F.normalize(torch.randn(len(images), out), dim=1))
         self.register_buffer("constant", torch.zeros(()))  # Z; 0: not yet estimated
 
-    def check(self, images, batch_size):
+    def check(self, images, batch_size, parts=1):
         if images != len(self.images):
             raise UserError(
                 f"InstDisc was built for {len(self.images)} images and is given {images}. Hand it the positions of all it will see."

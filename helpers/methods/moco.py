@@ -48,12 +48,13 @@ class MoCo(Method):
     def _online(self) -> nn.Sequential:
         return nn.Sequential(self.encoder, self.projector)
 
-    def check(self, images, batch_size):
+    def check(self, images, batch_size, parts=1):
         check_queue(len(self.queue.keys), images, batch_size * (1 + self.symmetric))
-        if batch_size < 2 * self.groups:
+        together = batch_size // parts  # what passes the average at once
+        if together < 2 * self.groups:
             raise UserError(
-                f"groups = {self.groups} parts of a batch of {batch_size} leave batch norm less than two images each. "
-                f"Set groups to {max(1, batch_size // 2)} or less, or raise the batch size."
+                f"groups = {self.groups} parts of a batch of {together} leave batch norm less than two images each. "
+                f"Set groups to {max(1, together // 2)} or less, or raise the batch size."
             )
 
     def prepare(self, views, batch):

@@ -55,7 +55,7 @@ class MoCoV3(Method):
     def _projected(self) -> nn.Sequential:
         return nn.Sequential(self.encoder, self.projector)
 
-    def check(self, images, batch_size):
+    def check(self, images, batch_size, parts=1):
         if batch_size < 2:
             raise UserError(f"MoCo v3 finds its negatives in the batch, and a batch of {batch_size} has none. Raise training.batch_size.")
 

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from helpers.core.errors import UserError
+from helpers.methods.gather import processes
 
 
 class Queue(nn.Module):
@@ -26,7 +27,8 @@ class Queue(nn.Module):
 
 
 def check_queue(size: int, images: int, batch_size: int) -> None:
-    """Refuse a queue that would hold an image's own older keys many times over, or parts of batches."""
+    """Refuse a queue that would hold an image's own older keys many times over, or parts of batches (of all processes together)."""
+    batch_size *= processes()
     if size > images:
         raise UserError(
             f"queue = {size} is larger than the {images} training images: each would be its own negative. Lower it to {images} or less."

@@ -46,7 +46,7 @@ class ReLIC(Method):
         self.predictor = mlp_head((out, hidden, out))
         self.target = Average(self._online(), momentum, rising=True)
 
-    def check(self, images, batch_size):
+    def check(self, images, batch_size, parts=1):
         if batch_size < 2:
             raise UserError(
                 f"{self.card.title} tells the images of a batch apart, and a batch of {batch_size} has no two. Raise batch_size."

@@ -49,6 +49,10 @@ class SiT(Method):
                 raise unknown("SiT task", task, TASKS)
         if not tasks:
             raise UserError(f"SiT needs at least one task of: {', '.join(TASKS)}.")
+        if "contrast" in tasks and views.settings.count != 2:
+            raise UserError(
+                f"views.count = {views.settings.count}: SiT's contrast compares two views of an image. Set count=2, or leave that task out."
+            )
         self.tasks = tuple(task for task in TASKS if task in tasks)
         self.temperature = temperature
         self.corrupted = corrupted  # share of the picture replaced by noise

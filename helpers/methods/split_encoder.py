@@ -19,6 +19,10 @@ class SplitEncoder(nn.Module):
 
     def __init__(self, encoder, settings):
         super().__init__()
+        if encoder.concat:
+            raise UserError(
+                f"Split-Brain trains feature maps, and {encoder.name} maps its tokens to a feature of its own: pool by token or avg."
+            )
         vit = hasattr(encoder.net, "patch_embed")
         half = {"dim": encoder.net.embed_dim // 2} if vit else {"width": encoder.options.get("width", 1) / 2}
         self.name, self.stem, self.image_size, self.options = encoder.name, encoder.stem, encoder.image_size, encoder.options

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from helpers.core.errors import UserError
-from helpers.methods.base import Card, Method, forward_views
+from helpers.methods.base import Card, Method, forward_views, held
 from helpers.methods.gather import gathered
 from helpers.methods.losses import sinkhorn, swav_loss
 from helpers.methods.queue import Queue, check_queue
@@ -58,7 +58,7 @@ class SwAV(Method):
         self.pushed = 0  # embeddings that went into each queue; a number of the host, so that asking for it waits for nothing
         self._newest = None
 
-    def check(self, images, batch_size):
+    def check(self, images, batch_size, parts=1):
         size = len(self.queues[0].keys) if self.queues else 0
         if size:
             check_queue(size, images, batch_size)
@@ -74,8 +74,8 @@ class SwAV(Method):
         return {"z": self.projector(features.flatten(0, 1)).unflatten(0, features.shape[:2])}
 
     def criterion(self, outputs, batch):
-        weight = self.prototypes.weight.float()
-        weight = F.normalize(weight.detach() if batch.progress < self.frozen else weight, dim=1)
+        weight = held(self.prototypes.weight, batch.progress < self.frozen)
+        weight = F.normalize(weight.float(), dim=1)
         z = F.normalize(outputs["z"].float(), dim=2)
         scores = z @ weight.T
         assignments = torch.stack([self._assigned(scores[:, view].detach(), weight.detach(), view, batch) for view in range(self.large)], 1)

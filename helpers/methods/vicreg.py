@@ -41,7 +41,7 @@ class VICReg(Method):
         self.weights = (invariance, variance, covariance)
         self.projector = mlp_head((encoder.width, hidden, hidden, out))
 
-    def check(self, images, batch_size):
+    def check(self, images, batch_size, parts=1):
         if batch_size < 2:
             raise UserError(f"A batch of {batch_size}: VICReg needs the variance over the batch. Take 2 images or more, better 32.")
 

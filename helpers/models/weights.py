@@ -124,6 +124,11 @@ def _compare(encoder: Encoder, state: dict, found: dict, path: Path) -> None:
         )
     if not problems:
         return
+    if any(key.startswith(("lightness.", "colour.")) for key in found):
+        raise UserError(
+            f"{shown(path)} holds the two halves of a Split-Brain encoder, which is no single net. Build a SplitEncoder "
+            "(helpers/methods/split_encoder.py) as its run did and load the file into that."
+        )
     facts = _metadata(path) if path.suffix == ".safetensors" else {}
     made = (
         f" The file was made for {facts['name']}, stem {facts['stem']}, {facts['image_size']} px."

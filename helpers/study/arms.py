@@ -23,6 +23,7 @@ class Arm:
 
     name: str
     records: dict[int, object]
+    before_training: bool = False  # read before the first step: what became of the run later does not matter
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -35,6 +36,8 @@ class Arm:
     @property
     def sound(self) -> list:
         """The records that a mean is made of."""
+        if self.before_training:
+            return list(self.records.values())
         return [record for record in self.records.values() if not has_collapsed(record)] or list(self.records.values())
 
     @property

@@ -110,7 +110,7 @@ def _time_steps(config: RunConfig, device: torch.device) -> dict:
     method, batches = build(config, device)
     seconds = _seconds_a_step(config, method, batches, device)
     method.zero_grad(set_to_none=True)  # the copy that is counted needs the room
-    flops = step_flops(method, batches) * config.training.accumulate
+    flops = step_flops(method, batches, config.training.accumulate)
     return {
         "seconds": seconds,
         "seconds_per_view": seconds * 6 * macs(method.encoder) / flops,  # of the encoder alone, there and back

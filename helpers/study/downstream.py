@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from helpers.core.errors import TrainingStopped
 from helpers.core.files import write_with
 from helpers.evaluation import extract, probe
 from helpers.evaluation.finetune import finetune
 from helpers.methods import Method
 from helpers.study.config import RunConfig
 from helpers.study.material import Material
+from helpers.training.progress import line
 from helpers.views import make_views
 
 READOUTS = ("linear", "finetune")
@@ -40,12 +42,24 @@ class Downstream:
         started, row, due = time.perf_counter(), dict.fromkeys(READOUTS, float("nan")), self.due(epoch)
         found = {}
         for name in due:
-            result = self.frozen(method.encoder) if name == "linear" else self.tuned(method.encoder)
-            found[name] = result.predictions.cpu().numpy().astype(np.uint16)
-            row[name] = float(100 * (found[name] == self.images.test.labels[self.images.test_indices]).mean())
+            predictions = self.predictions(name, method.encoder)
+            if predictions is not None:
+                found[name], row[name] = predictions, self.accuracy(predictions)
         if found:
             write_with(self._file(epoch), lambda part: _write(part, found))
         return row | {"downstream_seconds": round(time.perf_counter() - started, 3)}
+
+    def predictions(self, name: str, encoder) -> np.ndarray | None:
+        """What the test images are called; None where fine-tuning diverged, which costs this readout and not the run."""
+        try:
+            result = self.frozen(encoder) if name == "linear" else self.tuned(encoder)
+        except TrainingStopped as error:
+            line(f"{self.config.id}  not fine-tuned: {error}")
+            return None
+        return result.predictions.cpu().numpy().astype(np.uint16)
+
+    def accuracy(self, predictions: np.ndarray) -> float:
+        return float(100 * (predictions == self.images.test.labels[self.images.test_indices]).mean())
 
     def frozen(self, encoder):
         read = {"device": self.device, "precision": self.config.training.precision}
@@ -72,23 +86,30 @@ class Downstream:
     def arrays(self) -> dict[str, np.ndarray]:
         """<readout>.epochs [m] and <readout>.on_the_way [m, n], the predictions at each of them."""
         kept = {}
-        small = np.uint8 if len(self.images.dataset.classes) <= 256 else np.uint16
         for name in READOUTS:
-            epochs = [epoch for epoch in range(1, self.config.training.epochs + 1) if name in self.due(epoch)]
-            if epochs:
-                kept[f"{name}.epochs"] = np.array(epochs, np.uint16)
-                kept[f"{name}.on_the_way"] = np.stack([self._read(epoch)[name] for epoch in epochs]).astype(small)
+            due = [epoch for epoch in range(1, self.config.training.epochs + 1) if name in self.due(epoch)]
+            found = {epoch: predictions for epoch in due if (predictions := self._read(epoch).get(name)) is not None}
+            if found:
+                kept[f"{name}.epochs"] = np.array(list(found), np.uint16)
+                kept[f"{name}.on_the_way"] = small(np.stack(list(found.values())))
         return kept
 
-    def last(self, name: str) -> np.ndarray:
-        return self._read(self.config.training.epochs)[name]
+    def last(self, name: str) -> np.ndarray | None:
+        return self._read(self.config.training.epochs).get(name)
 
     def _file(self, epoch: int) -> Path:
         return self.folder / f"downstream-{epoch:05d}.npz"
 
     def _read(self, epoch: int) -> dict[str, np.ndarray]:
+        if not self._file(epoch).is_file():  # nothing of that epoch could be measured
+            return {}
         with np.load(self._file(epoch), allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
+
+
+def small(predictions: np.ndarray) -> np.ndarray:
+    """Predictions as a record keeps them: the smallest whole numbers that hold them."""
+    return predictions.astype(np.uint8 if predictions.max(initial=0) < 256 else np.uint16)
 
 
 def _write(part: Path, arrays: dict[str, np.ndarray]) -> None:

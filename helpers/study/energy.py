@@ -15,12 +15,19 @@ RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 
 class EnergyMeter:
-    """Reads a counter where there is one. used() gives watt-hours since the start and how they were found."""
+    """Reads a counter where there is one. used() gives watt-hours since the start and how they were found.
+
+    An estimate for a CPU goes by the process's own CPU time, so that a shared machine costs a run nothing. A counter is the
+    device's: of several runs at once each reads what all of them use.
+    """
 
     def __init__(self, device: torch.device):
         self.device = device
-        self.started = time.monotonic()
-        self.counter = self._read()
+        self.began = self.lapped = self._now()
+
+    def _now(self) -> tuple[float, float, float | None]:
+        """Wall clock, CPU time of this process, and the counter."""
+        return time.monotonic(), time.process_time(), self._read()
 
     def _read(self) -> float | None:
         """Joules so far by the device's own counter, or None."""
@@ -33,15 +40,22 @@ class EnergyMeter:
             return None
 
     def used(self) -> dict:
-        seconds = time.monotonic() - self.started
-        now = self._read()
-        if self.counter is not None and now is not None and now >= self.counter:
+        return self._between(self.began, self._now())
+
+    def lap(self) -> float:
+        """Mean watts since the lap before."""
+        before, self.lapped = self.lapped, self._now()
+        return 3600 * self._between(before, self.lapped)["watt_hours"] / max(self.lapped[0] - before[0], 1e-9)
+
+    def _between(self, start: tuple, end: tuple) -> dict:
+        if None not in (start[2], end[2]) and end[2] >= start[2]:
             return {
-                "watt_hours": (now - self.counter) / 3600,
+                "watt_hours": (end[2] - start[2]) / 3600,
                 "method": "measured: " + ("GPU" if self.device.type == "cuda" else "CPU package") + " counter",
             }
-        watts, method = estimated_watts(self.device)
-        return {"watt_hours": watts * seconds / 3600, "method": method}
+        if self.device.type == "cuda":
+            return {"watt_hours": WATTS_PER_GPU * (end[0] - start[0]) / 3600, "method": estimated_watts(self.device)[1]}
+        return {"watt_hours": WATTS_PER_CORE * (end[1] - start[1]) / 3600, "method": estimated_watts(self.device)[1]}
 
 
 def estimated_watts(device: torch.device) -> tuple[float, str]:

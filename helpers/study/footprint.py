@@ -59,8 +59,8 @@ def profile_encoder(encoder: torch.nn.Module, device: torch.device, precision: s
     }
 
 
-def step_flops(method: Method, batches) -> int:
-    """FLOPs of one batch, forward and backward, counted while a copy of the method computes them: whatever a method runs besides the
+def step_flops(method: Method, batches, accumulate: int = 1) -> int:
+    """FLOPs of one step, forward and backward, counted while a copy of the method computes them: whatever a method runs besides the
     encoder on every view (targets, heads, rotated or masked copies, small views) is in it; making the views and the optimizer are not."""
     from helpers.study.projection import Counter  # imports Triton, where that is installed
 
@@ -76,7 +76,8 @@ def step_flops(method: Method, batches) -> int:
             with autocast(device):
                 outputs = method.embed(inputs)
             method.criterion(outputs, step_batch)[0].backward()
-    return counter.counts.flops
+    again = 4 / 3 if accumulate > 1 else 1  # each part passes once more, forward, before the loss of all is known
+    return round(counter.counts.flops * accumulate * again)
 
 
 def _copied(encoder, device: torch.device, precision: str) -> torch.nn.Module:
@@ -152,8 +153,8 @@ def _cost_row(record, region: str | None, intensity: float | None) -> dict:
     manifest = getattr(record, "manifest", {})
     config = record.config if manifest else {}
     profile, energy, device = (manifest.get(name) or {} for name in ("profile", "energy", "device"))
-    hours = _number(manifest.get("seconds")) / 3600
-    watt_hours = _number(energy.get("watt_hours"))
+    hours = _number(manifest.get("training_seconds")) / 3600
+    watt_hours = _number(training_energy(manifest))
     rated, rated_is = profile.get("rated_watts"), profile.get("rated_watts_is")
     if rated is None and device.get("type"):
         rated, rated_is = flat_watts(device["type"], _number(device.get("threads")))
@@ -165,7 +166,7 @@ def _cost_row(record, region: str | None, intensity: float | None) -> dict:
         "training (images/s)": _images_seen(record, config) / (_number(manifest.get("training_seconds")) or math.nan),
         "latency (ms)": _number(profile.get("latency_ms")),
         "peak memory (MB)": _number(profile.get("peak_memory_bytes")) / 1e6,
-        "wall time (h)": hours,
+        "training (h)": hours,
         "energy (Wh)": watt_hours,
         "CO2 (kg)": carbon(watt_hours, region=region, intensity=intensity)["kg"],
         "CO2 by rated power (kg)": tdp_accounting(hours, _number(rated), published()["kg_per_kwh"]),
@@ -181,6 +182,16 @@ def _cost_row(record, region: str | None, intensity: float | None) -> dict:
         "carbon intensity is": carbon(0.0, region=region, intensity=intensity)["source"],
         "missing": ", ".join(name for name, value in numbers.items() if math.isnan(value)),
     }
+
+
+def training_energy(manifest: dict) -> float | None:
+    """Watt-hours of the training alone, of all its parts; where a record tells only of the whole, the share of it that was training."""
+    energy, seconds = manifest.get("energy") or {}, manifest.get("seconds")
+    if "training_watt_hours" in energy:
+        return energy["training_watt_hours"]
+    if not energy.get("watt_hours") or not seconds or manifest.get("training_seconds") is None:
+        return None
+    return energy["watt_hours"] * min(1.0, manifest["training_seconds"] / seconds)
 
 
 def _number(value: object) -> float:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from helpers.study.arms import Arm, contrast, hits, paired, same_images
-from helpers.study.claims import Part, Undecided, position, read_claims
+from helpers.study.claims import SEEDS_NEEDED, Part, Undecided, position, read_claims
 from helpers.study.lightweight_cells import CONTRASTIVE, HEAVY, LIGHT, NETS, OTHERS, TECHNIQUES, energy_ratio, entrant, grid
 from helpers.study.lightweight_classes import w7, w12
 from helpers.study.lightweight_curves import w5, w6, w9, w10
@@ -32,15 +32,18 @@ def at_least(count: int, parts: list[Part], margin: float) -> list[Part]:
     """
     ordered = sorted(parts, key=lambda part: _standing(part, margin))
     spare = len(parts) - count
+    if not spare:
+        return ordered
     aside = ", ".join(part.name for part in ordered[:spare])
-    return [replace(ordered[spare], name=f"{ordered[spare].name} [set aside: {aside}]"), *ordered[spare + 1 :]] if spare else ordered
+    runs = tuple(dict.fromkeys(run for part in ordered[: spare + 1] for run in part.runs))
+    return [replace(ordered[spare], name=f"{ordered[spare].name} [set aside: {aside}]", runs=runs), *ordered[spare + 1 :]]
 
 
 def _standing(part: Part, margin: float) -> tuple[int, float]:
-    """How well a part holds, to be ordered by: contradicted, missing, the rest by the lower end of its interval."""
+    """How well a part holds, to be ordered by: contradicted, missing or of too few seeds, the rest by the lower end of its interval."""
     found = part.estimate
-    if found is None:
-        return 1, 0.0
+    if found is None or found.seeds < SEEDS_NEEDED:
+        return 1, 0.0 if found is None else 1.0
     low, high = (found.value if end is None else end for end in (found.low, found.high))
     return (0, high) if position("order", margin, found) == "contradicted" else (2, low)
 

@@ -3,6 +3,7 @@ net without skip connections; "reference"), backbone (the net), pretext (the tec
 
 import tomllib
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pandas as pd
 from helpers.core.errors import pick
 from helpers.study.arms import Arm, arm
 from helpers.study.claims import Undecided
+from helpers.study.footprint import training_energy
 
 NETS = ("EfficientNet-lite0", "MobileNetV2", "ResNet-18", "ShuffleNetV2", "SqueezeNet")
 TECHNIQUES = ("RotNet", "MoCo v2", "Split-Brain", "SimCLR", "BYOL")
@@ -54,7 +56,12 @@ def untrained(cells: pd.DataFrame, technique: str, net: str) -> Arm:
     found = {}
     for each in grid(cells, sharing, (net,)):
         found |= {seed: record for seed, record in each.records.items() if "linear_untrained" in record.evaluations}
-    return Arm(f"{net}, untrained", found)
+    return Arm(f"{net}, untrained", found, before_training=True)
+
+
+def with_all(arm: Arm, *readouts: str) -> Arm:
+    """The runs of an arm that were read out in every one of these ways, so that means of two readouts are of the same runs."""
+    return replace(arm, records={seed: record for seed, record in arm.records.items() if set(readouts) <= set(record.evaluations)})
 
 
 def curve(record, readout: str) -> pd.Series:
@@ -87,10 +94,10 @@ def energy_ratio(cells: pd.DataFrame, net: str) -> tuple[float, str]:
     for technique in TECHNIQUES:
         light, heavy = entrant(cells, technique, net).records, entrant(cells, technique, HEAVY).records
         for seed in set(light) & set(heavy):
-            used = [each[seed].manifest.get("energy") or {} for each in (light, heavy)]
-            if all(each.get("watt_hours") for each in used):
-                pairs.append([each["watt_hours"] for each in used])
-                how |= {each.get("method", "not said") for each in used}
+            used = [training_energy(each[seed].manifest) for each in (light, heavy)]
+            if all(used):
+                pairs.append(used)
+                how |= {each[seed].manifest["energy"].get("method", "not said") for each in (light, heavy)}
     if not pairs:
         raise Undecided(f"no run of {net} and of {HEAVY} tells its energy")
     mine, other = np.sum(pairs, axis=0)

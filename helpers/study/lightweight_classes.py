@@ -121,10 +121,11 @@ def _share(records, labels: np.ndarray, true: int, called: int, readout: str) ->
 
 
 def _closest(scores: np.ndarray, own: int, rivals: list[int]) -> Estimate:
-    """Own minus the rival whose difference has the lowest lower end, in points; scores are [seeds, rivals and own, images]."""
+    """Own minus the rival that speaks most against it, in points: one that is above for certain, else the lowest lower end. Scores are
+    [seeds, rivals and own, images]."""
     rng = np.random.default_rng(0)
     seeds, count, images = scores.shape
     points = 100 * scores.mean(axis=2)
     drawn = 100 * resample_images(scores.reshape(-1, images), 2000, rng).reshape(-1, seeds, count)
     found = [resample_seeds(points[:, own] - points[:, rival], drawn[:, :, own] - drawn[:, :, rival], rng) for rival in rivals]
-    return min(found, key=lambda each: each.low)
+    return min(found, key=lambda each: (0, each.high) if each.high < 0 else (1, each.low))

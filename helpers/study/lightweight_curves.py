@@ -77,14 +77,16 @@ def w9(cells, readout):
 
 
 def w10(cells, readout):
-    """One number a run, so the interval is over seeds alone."""
+    """The deviation about a straight line: a technique that is still learning is not unstable. One number a run, so the interval is over
+    seeds alone."""
 
     def spread(record) -> float:
         line = curve(record, readout)
         settled = line[line.index > WARM_UP * record.metrics["epoch"].max()]
         if len(settled) < 3:
             raise Undecided(f"{len(settled)} checkpoints after the warm-up; a deviation needs at least 3")
-        return float(settled.std())
+        line = np.polynomial.Polynomial.fit(settled.index, settled, 1)
+        return float(np.sqrt(np.square(settled - line(settled.index)).sum() / (len(settled) - 2)))
 
     def estimate(rows) -> Estimate:
         byol, others = (np.array([[spread(record) for record in part] for part in half]).mean(axis=1) for half in _split(rows, len(NETS)))

@@ -15,7 +15,7 @@ from helpers.study import style
 from helpers.study.arms import Arm, accuracy, has_collapsed
 from helpers.study.claims import Undecided
 from helpers.study.footprint import cost_rows
-from helpers.study.lightweight_cells import NETS, READOUTS, TECHNIQUES, curve, entrant, plain_nets, published_grid, untrained
+from helpers.study.lightweight_cells import NETS, READOUTS, TECHNIQUES, curve, entrant, plain_nets, published_grid, untrained, with_all
 from helpers.study.style import canvas, say_missing
 from helpers.training.watch import FLAT, NARROW
 
@@ -165,11 +165,12 @@ def frozen_against_tuned(cells: pd.DataFrame, scope: str) -> Figure:
     """The same encoders frozen and fine-tuned; hollow: collapsed, or grey: before training."""
     figure, ((ax,),) = canvas(height=4.6, width=7)
     nets = [*NETS, *plain_nets(cells)]
-    seen = []
+    seen, runs = [], []
     for net in nets:
         marker = NET_LOOKS.get(net, PLAIN_LOOK)[1]
         for technique in TECHNIQUES:
-            found = [accuracy(entrant(cells, technique, net), readout)[0] for readout in READOUTS]
+            both = with_all(entrant(cells, technique, net), *READOUTS)
+            found = [accuracy(both, readout)[0] for readout in READOUTS]
             if any(each.n == 0 for each in found):
                 continue
             seen += [each.mean for each in found]
@@ -178,7 +179,8 @@ def frozen_against_tuned(cells: pd.DataFrame, scope: str) -> Figure:
                 if each.n > 1:
                     reach = each.high - each.mean
                     ax.errorbar(found[0].mean, found[1].mean, xerr=reach * x, yerr=reach * y, color=colour, alpha=0.35, lw=1, zorder=1)
-            _mark(ax, found[0].mean, found[1].mean, technique, net, entrant(cells, technique, net).flag == "collapsed")
+            _mark(ax, found[0].mean, found[1].mean, technique, net, both.flag == "collapsed")
+            runs.append(found[1].n)
         before = [accuracy(untrained(cells, "BYOL", net), f"{readout}_untrained")[0].mean for readout in READOUTS]
         if None not in before:
             ax.plot(*before, marker, color=style.GREY, mfc="none", ms=7, zorder=2)
@@ -192,7 +194,8 @@ def frozen_against_tuned(cells: pd.DataFrame, scope: str) -> Figure:
     handles += [_handle(net, style.BLACK, NET_LOOKS.get(net, PLAIN_LOOK)[1], "") for net in nets]
     figure.legend(handles=[*handles, _handle("untrained: grey;\nhollow: collapsed", style.GREY, "o", "")], loc="outside right center")
     ax.set_title(f"Frozen and fine-tuned accuracy [{scope}]")
-    figure.supxlabel(f"means over seeds (n = {_seeds(cells)}), bars: 95 % interval; dotted: equal", fontsize=9.5)
+    counts = " to ".join(dict.fromkeys(str(each) for each in (min(runs, default=0), max(runs, default=0))))
+    figure.supxlabel(f"means over the seeds read both ways (n = {counts}), bars: 95 % interval; dotted: equal", fontsize=9.5)
     return figure
 
 

@@ -65,9 +65,10 @@ def neighbour_figure(record, name: str, scope: str) -> Figure:
     titles = [_class(record, label) for label in labels]
     draw_neighbour_rows(axes, kept(arrays["neighbours.queries"]), images, found == labels[:, None], titles)
     agree = ", ".join(f"{metric} {float(arrays[f'neighbours.{metric}.precision']):.0f} %" for metric in ("euclidean", "cosine"))
+    counted = int(arrays.get("neighbours.counted", 0)) or "some"
     figure.suptitle(f"Nearest training images, {name} (one run) [{scope}]")
     figure.supxlabel(
-        f"by Euclidean distance, nearest first; dashed and crossed: another class\nof the query's class over 500 queries: {agree}",
+        f"by Euclidean distance, nearest first; dashed and crossed: another class\nof the query's class over {counted} queries: {agree}",
         fontsize=9.5,
     )
     return figure

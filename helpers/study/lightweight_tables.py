@@ -24,6 +24,7 @@ from helpers.study.lightweight_cells import (
     published,
     published_grid,
     untrained,
+    with_all,
 )
 from helpers.study.lightweight_classes import confusion_of
 
@@ -32,7 +33,7 @@ OF_RUN = (
     "training (images/s)",
     "peak memory (MB)",
     "run (TFLOP)",
-    "wall time (h)",
+    "training (h)",
     "energy (Wh)",
     "CO2 (kg)",
     "CO2 by rated power (kg)",
@@ -92,6 +93,7 @@ def block_table(cells: pd.DataFrame) -> Table:
     """RotNet and Split-Brain read at the last block and at the best one, which was chosen on held-out training images."""
     rows, runs = [], []
     for technique, net, arm in _arms(cells, OTHERS):
+        arm = with_all(arm, "linear", "linear_block")
         last, best = (accuracy(arm, readout)[0] for readout in ("linear", "linear_block"))
         found = [record.evaluations["linear_block"] for record in arm.sound if "linear_block" in record.evaluations]
         places = [f"{each['block']} ({list(each['blocks']).index(each['block']) + 1} of {len(each['blocks'])})" for each in found]

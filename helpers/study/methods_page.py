@@ -89,7 +89,7 @@ def check(configs: Iterable[RunConfig]) -> None:
     for config in configs:
         try:
             method, batches = build(config, torch.device("cpu"))
-            method.check(len(batches.positions), batches.batch_size * config.training.accumulate)
+            method.check(len(batches.positions), batches.batch_size * config.training.accumulate, config.training.accumulate)
         except UserError as error:
             raise UserError(f"{config.method.name} cannot be trained on {config.encoder.name}: {error}") from error
 

@@ -121,7 +121,15 @@ def preset_values(name: str, preset: str, reading: str) -> dict:
     with open(Path(__file__).parent / "presets" / f"{name}.toml", "rb") as file:
         table = pick(f"preset of {name}", preset, tomllib.load(file))
     readings = table.pop("readings", {})
-    return table | readings.get(reading, {})
+    if reading != DEFAULT_READING and reading not in readings:
+        raise UserError(f"Preset {preset!r} of {name} has no reading {reading!r}. It has: {', '.join([DEFAULT_READING, *readings])}.")
+    return _laid_over(table, readings.get(reading, {}))
+
+
+def _laid_over(table: dict, changes: dict) -> dict:
+    """The table with those changes, in tables within it too: a reading names only what differs."""
+    both = {key: _laid_over(table[key], value) for key, value in changes.items() if isinstance(value, dict) and key in table}
+    return table | changes | both
 
 
 def seconds_of(budget: object) -> float | None:

@@ -10,7 +10,7 @@ from helpers.insight.neighbours import neighbours, precision_at
 from helpers.study.material import Material
 
 EXAMPLES = 6  # best and worst, each
-QUERIES, NEIGHBOURS = 6, 5
+QUERIES, NEIGHBOURS = 10, 5
 SIDE, SMALL = 32, 20  # pixels of neighbours' and of the map's thumbnails
 ON_MAP = 60
 TINTS = {"blue": 0.5, "red": 0.5}  # colour: strength
@@ -43,6 +43,7 @@ def neighbour_arrays(images: Material, train: Features, test: Features) -> dict[
         kept[f"neighbours.{metric}.index"] = index.astype(np.uint32)
         found, _ = neighbours(train.x, test.x, every, NEIGHBOURS, metric)
         kept[f"neighbours.{metric}.precision"] = np.float32(precision_at(found, train_labels, labels[every]))
+        kept["neighbours.counted"] = np.uint32(len(every))
     nearest = kept["neighbours.euclidean.index"].reshape(-1)
     kept["neighbours.euclidean.images"] = keep(thumbnails(raw_images(images.bank, images.labelled[nearest]), SIDE))
     return kept

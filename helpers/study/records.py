@@ -95,7 +95,7 @@ class Record:
 
     def essence(self) -> dict:
         """What must be the same when the same config is run again: all but times, energy and host."""
-        metrics = self.metrics.drop(columns=[c for c in self.metrics if "seconds" in c], errors="ignore")
+        metrics = self.metrics.drop(columns=[c for c in self.metrics if "seconds" in c or c == "watts"], errors="ignore")
         return {
             "config": self.config,
             "manifest": {k: v for k, v in self.manifest.items() if k not in VOLATILE},

@@ -23,7 +23,7 @@ from helpers.methods import method_options as options_of
 from helpers.models import build_encoder, export, macs, parameters
 from helpers.study import pictures, records
 from helpers.study.config import RangeTest, RunConfig
-from helpers.study.downstream import Downstream
+from helpers.study.downstream import Downstream, small
 from helpers.study.energy import EnergyMeter
 from helpers.study.footprint import profile_encoder, step_flops
 from helpers.study.manifest import code_version, host, versions
@@ -147,11 +147,10 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
     if config.evaluation.untrained:
         untrained = _evaluate(config, method, images, device)
         evaluations |= {f"{name}_untrained": value for name, value in untrained.evaluations.items()}
-        if config.evaluation.finetune_epochs:
-            scratch = downstream.tuned(method.encoder)
-            evaluations["finetune_untrained"] = {"top1": scratch.top1}
-            arrays["finetune_untrained.predictions"] = small(scratch.predictions)
-    parts = {"folder": folder, "probe": _follow(config, images, device, downstream), "report": EpochReport(config.id), "stop": stop}
+        if config.evaluation.finetune_epochs and (scratch := downstream.predictions("finetune", method.encoder)) is not None:
+            evaluations["finetune_untrained"] = {"top1": downstream.accuracy(scratch)}
+            arrays["finetune_untrained.predictions"] = small(scratch)
+    parts = {"folder": folder, "probe": _follow(config, images, device, downstream, meter), "report": EpochReport(config.id), "stop": stop}
     training = Training(method, batches, settings_of(config, rate), device, **parts)
     metrics = training.run()
     if reason := stop():  # everything is in the last checkpoint, and an evaluation may take longer than there is time
@@ -159,16 +158,15 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
     result = _evaluate(config, method, images, device)
     evaluations |= result.evaluations
     arrays |= result.arrays | downstream.arrays()
-    if config.evaluation.finetune_epochs:
-        predictions = downstream.last("finetune")
-        evaluations["finetune"] = {"top1": float(100 * (predictions == arrays["labels"]).mean())}
+    if config.evaluation.finetune_epochs and (predictions := downstream.last("finetune")) is not None:
+        evaluations["finetune"] = {"top1": downstream.accuracy(predictions)}
         arrays["finetune.predictions"] = small(predictions)
     if config.evaluation.blocks:
         blocks = probe_blocks(
             method.encoder, method.views, images.bank, images.test, len(images.dataset.classes), **_read(config, images, device)
         )
         evaluations["linear_block"] = {"top1": blocks.top1[blocks.best], "block": blocks.best, "blocks": blocks.top1}
-        arrays["linear_block.predictions"] = small(blocks.predictions)
+        arrays["linear_block.predictions"] = small(blocks.predictions.cpu().numpy())
     if config.evaluation.cka:
         arrays["cka.features"] = cka_features(result.test.x, m=CKA_IMAGES)
     if config.evaluation.maps:
@@ -188,9 +186,9 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
         "training_seconds": round(sum(row["seconds"] for row in metrics), 2),  # also of a run in several parts
         "parameters": parameters(method.encoder),
         "macs": macs(method.encoder),
-        "training_flops": step_flops(method, batches) * len(batches) * config.training.epochs,
+        "training_flops": step_flops(method, batches, config.training.accumulate) * training.total,
         "profile": profile_encoder(method.encoder, device, config.training.precision),
-        "collapsed": collapsed(metrics[-1]),
+        "collapsed": not method.needs_labels and collapsed(metrics[-1]),  # labels of two classes may well end in one direction
         "encoder": config.encoder.name,
         "stem": method.encoder.stem,
         "feature_width": method.encoder.width,
@@ -203,7 +201,7 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
     record = records.save(
         config.id,
         config=config.model_dump(mode="json"),
-        manifest=_manifest(config, started, meter, device) | described,
+        manifest=_manifest(config, started, meter, device, metrics) | described,
         metrics=metrics,
         evaluations=evaluations,
         arrays=arrays,
@@ -214,12 +212,6 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
-
-
-def small(values) -> np.ndarray:
-    """Predictions as a record keeps them: the smallest whole numbers that hold them."""
-    values = np.asarray(values.cpu() if isinstance(values, torch.Tensor) else values)
-    return values.astype(np.uint8 if values.max(initial=0) < 256 else np.uint16)
 
 
 def _read(config: RunConfig, images: Material, device: torch.device) -> dict:
@@ -237,12 +229,17 @@ def _evaluate(config: RunConfig, method: Method, images: Material, device: torch
     return evaluate(method.encoder, method.views, images.bank, images.test, classes, **_read(config, images, device))
 
 
-def _follow(config: RunConfig, images: Material, device: torch.device, downstream: Downstream):
-    """What is measured after an epoch and goes into its row of the log; None where nothing is."""
-    probe, asked = _probe(config, images, device), config.evaluation
-    if asked.every is None and not asked.finetune_epochs:
-        return probe
-    return lambda method, epoch: (probe(method, epoch) if probe else {}) | downstream(method, epoch)
+def _follow(config: RunConfig, images: Material, device: torch.device, downstream: Downstream, meter: EnergyMeter):
+    """What is measured after an epoch and goes into its row of the log: the power it drew, and how good the encoder is by now."""
+    probe = _probe(config, images, device)
+    meter.lap()
+
+    def follow(method: Method, epoch: int) -> dict:
+        row = {"watts": round(meter.lap(), 3)} | (probe(method, epoch) if probe else {}) | downstream(method, epoch)
+        meter.lap()  # what was measured here is no training
+        return row
+
+    return follow
 
 
 def _probe(config: RunConfig, images: Material, device: torch.device):
@@ -280,8 +277,10 @@ def _maps(test, count: int) -> dict:
     }
 
 
-def _manifest(config: RunConfig, started: float, meter: EnergyMeter, device: torch.device) -> dict:
-    images = material(config.data)
+def _manifest(config: RunConfig, started: float, meter: EnergyMeter, device: torch.device, metrics: list[dict] | None = None) -> dict:
+    images, energy = material(config.data), meter.used()
+    if metrics:  # of the training alone, and of all of it where it was interrupted
+        energy["training_watt_hours"] = sum(row["watts"] * row["seconds"] for row in metrics) / 3600
     return {
         "code": code_version(),
         "versions": versions(),
@@ -292,5 +291,5 @@ def _manifest(config: RunConfig, started: float, meter: EnergyMeter, device: tor
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.time() - started, 2),
-        "energy": meter.used(),
+        "energy": energy,
     }

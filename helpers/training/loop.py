@@ -71,7 +71,7 @@ class Training:
         self.total = self.steps_per_epoch * s.epochs
         if self.method.needs_labels and self.batches.labels is None:
             raise UserError(f"{self.method.card.title} needs labels, and these images have none. Use a labelled split, or another method.")
-        self.method.check(len(self.batches.positions), self.batches.batch_size * s.accumulate)
+        self.method.check(len(self.batches.positions), self.batches.batch_size * s.accumulate, s.accumulate)
         self.plain = s.precision == "plain"
         self.method.to(self.device, memory_format=torch.preserve_format if self.plain else torch.channels_last)
         if not self.plain:

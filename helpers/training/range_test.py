@@ -51,7 +51,7 @@ def sweep_once(method: Method, batches, settings: TrainSettings, device: torch.d
             if run.step % LOOK_EVERY == 0 or run.step == len(rates):
                 found[: run.step] = torch.stack(run.losses).double().cpu().numpy()
                 seen = found[: run.step]
-                if not np.isfinite(seen).all() or seen[-1] > HOPELESS * max(seen.min(), 1e-3):
+                if not np.isfinite(seen).all() or hopeless(seen):
                     break
                 if reason := stop():
                     raise Stopped(f"Stopped in a range test because {reason}; run again to begin that test anew.")
@@ -66,6 +66,14 @@ def sweep_once(method: Method, batches, settings: TrainSettings, device: torch.d
             torch.cuda.set_rng_state_all(generators[1])
     found[~np.isfinite(found)] = np.nan
     return found
+
+
+def hopeless(seen: np.ndarray) -> bool:
+    """Whether the loss has left for good. One that may be negative (SimSiam's) is measured from its lowest point by its own size."""
+    least = seen.min()
+    if least > 0:
+        return bool(seen[-1] > HOPELESS * max(least, 1e-3))
+    return bool(seen[-1] - least > HOPELESS * max(np.abs(seen).min(), -least, 1.0))
 
 
 def _groups(batches, epochs: int, size: int):

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from helpers.methods import Method
 
-NARROW = 0.1  # of the spread that directions drawn at random would have
+NARROW = 0.02  # of the spread that directions drawn at random would have; features behind a ReLU, which share a direction, reach 0.15
 FLAT = 1.5  # directions
 
 
@@ -28,7 +28,7 @@ def spread_and_rank(z: torch.Tensor) -> dict[str, float]:
 
 def collapsed(row: dict) -> bool:
     """Whether an epoch's row of the log shows an embedding that says (nearly) the same of every image."""
-    return row["spread"] < NARROW or row["effective_rank"] < FLAT
+    return row.get("spread", 1.0) < NARROW or row.get("effective_rank", FLAT) < FLAT
 
 
 def first_layer_gradient(method: Method) -> torch.Tensor:

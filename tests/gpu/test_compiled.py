@@ -55,7 +55,13 @@ def followed(run, device):
             group = []
         if run.step == 3 and not group:
             extract(run.method.encoder, run.method.views, split(), device=device, precision=run.settings.precision)
-    weights = torch.cat([value.double().flatten() for key, value in run.method.state_dict().items() if "num_batches" not in key])
+    weights = torch.cat(
+        [
+            value.double().flatten()
+            for key, value in run.method.state_dict().items()
+            if "num_batches" not in key and isinstance(value, torch.Tensor)
+        ]
+    )
     return torch.stack(run.losses).double().cpu(), weights.cpu()
 
 

@@ -104,7 +104,7 @@ def record_of(technique: str, net: str, seed: int, collapsed: bool = False):
             "training_flops": int(ENERGY[net] * 1e12),
             "training_seconds": 60.0,
             "seconds": 90.0,
-            "energy": {"watt_hours": ENERGY[net], "method": "estimated"},
+            "energy": {"watt_hours": 2 * ENERGY[net], "training_watt_hours": ENERGY[net], "method": "estimated"},
             "profile": {"latency_ms": ENERGY[net] / 2, "peak_memory_bytes": 2e8},
             "collapsed": collapsed,
             "image_size": 40,

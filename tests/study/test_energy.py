@@ -15,9 +15,22 @@ CPU = torch.device("cpu")
 def test_without_a_counter_it_is_estimated_and_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(energy, "RAPL", tmp_path / "nothing")
     meter = EnergyMeter(CPU)
-    meter.started -= 3600
+    wall, busy, counter = meter.began
+    meter.began = (wall - 7200, busy - 3600, counter)  # two hours, of which one core was busy for one
     used = meter.used()
-    assert used["method"].startswith("estimated: 8 W") and used["watt_hours"] == pytest.approx(8.0 * torch.get_num_threads(), rel=1e-3)
+    assert used["method"].startswith("estimated: 8 W") and used["watt_hours"] == pytest.approx(8.0, rel=1e-3)
+
+
+def test_a_lap_is_the_mean_power_since_the_one_before(monkeypatch, tmp_path):
+    counter = tmp_path / "energy_uj"
+    monkeypatch.setattr(energy, "RAPL", counter)
+    counter.write_text("0\n")
+    meter = EnergyMeter(CPU)
+    for joules, watts in ((100, 10.0), (400, 30.0)):
+        wall, busy, read = meter.lapped
+        meter.lapped = (wall - 10, busy, read)
+        counter.write_text(f"{joules * 1_000_000}\n")
+        assert meter.lap() == pytest.approx(watts, rel=1e-2)
 
 
 def test_a_counter_is_read_in_joules_and_said_to_be_measured(monkeypatch, tmp_path):

@@ -90,9 +90,9 @@ def record(**manifest):
         "parameters": 11_000_000,
         "macs": 500_000_000,
         "training_flops": 9e15,
-        "seconds": 7200.0,
-        "training_seconds": 100.0,
-        "energy": {"watt_hours": 1400.0, "method": "measured: GPU counter"},
+        "seconds": 14400.0,
+        "training_seconds": 7200.0,
+        "energy": {"watt_hours": 2800.0, "method": "measured: GPU counter"},
         "device": {"type": "cuda", "name": "a card"},
         "profile": {"latency_ms": 2.5, "peak_memory_bytes": 3e8, "rated_watts": 700.0, "rated_watts_is": "rated: by its maker"},
     }
@@ -105,21 +105,26 @@ def test_a_row_by_hand():
     row = cost_rows([record()], intensity=0.1).iloc[0]
     assert (row["run"], row["encoder"], row["method"], row["missing"]) == ("x-1", "resnet18", "byol", "")
     assert row["parameters (M)"] == 11 and row["MACs (M)"] == 500 and row["forward (MFLOP)"] == 1000 and row["run (TFLOP)"] == 9000
-    assert row["training (images/s)"] == 100 * 32 * 2 / 100
-    assert row["latency (ms)"] == 2.5 and row["peak memory (MB)"] == 300 and row["wall time (h)"] == 2
+    assert row["training (images/s)"] == pytest.approx(100 * 32 * 2 / 7200)
+    assert row["latency (ms)"] == 2.5 and row["peak memory (MB)"] == 300 and row["training (h)"] == 2
     assert row["energy (Wh)"] == 1400 and row["energy is"].startswith("measured")
     assert row["CO2 (kg)"] == pytest.approx(0.14) and row["carbon intensity is"] == "given"
     assert row["CO2 by rated power (kg)"] == pytest.approx(2 * 0.7 * 0.42)
 
 
+def test_a_record_that_tells_the_energy_of_its_training_is_believed():
+    told = record(energy={"watt_hours": 5.0, "training_watt_hours": 30.0, "method": "estimated"})  # 5 since it was resumed
+    assert cost_rows([told])["energy (Wh)"].iloc[0] == 30
+
+
 def test_what_a_record_does_not_tell_is_nan_and_named():
-    older = record(profile=None, device={"type": "cpu", "threads": 2}, energy={"watt_hours": 16.0, "method": "estimated: 8 W a busy core"})
-    bare = SimpleNamespace(id="x-2", config={}, manifest={"seconds": 3600.0}, metrics=pd.DataFrame())
+    older = record(profile=None, device={"type": "cpu", "threads": 2}, energy={"watt_hours": 32.0, "method": "estimated: 8 W a busy core"})
+    bare = SimpleNamespace(id="x-2", config={}, manifest={"training_seconds": 3600.0}, metrics=pd.DataFrame())
     table = cost_rows([older, bare, None])
     assert table["missing"][0] == "latency (ms), peak memory (MB)"
     assert table["energy is"].tolist() == ["estimated: 8 W a busy core", "missing", "missing"]
     assert table["CO2 by rated power (kg)"][0] == pytest.approx(2 * 0.016 * 0.42) == table["CO2 (kg)"][0] * 2
-    assert table["wall time (h)"][1] == 1 and math.isnan(table["energy (Wh)"][1]) and table["rated power is"][1] == "missing"
+    assert table["training (h)"][1] == 1 and math.isnan(table["energy (Wh)"][1]) and table["rated power is"][1] == "missing"
     assert table["run"][2] == table["encoder"][2] == table["method"][2] == "missing"
     numbers = table.select_dtypes("number").iloc[2]
     assert numbers.isna().all() and len(numbers) == 12

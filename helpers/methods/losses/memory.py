@@ -28,9 +28,9 @@ def instance_nce(
     """
     with torch.autocast(z.device.type, enabled=False):
         z, rows, noise = F.normalize(gathered(z.float()), dim=1), gathered(rows), gathered(noise)
-        bank = bank.detach().float()
-        own = (z * F.normalize(bank[rows], dim=1)).sum(1) / temperature
-        others = torch.einsum("nd,nkd->nk", z, F.normalize(bank[noise], dim=2)) / temperature
+        bank = F.normalize(bank.detach().float(), dim=1)
+        own = (z * bank[rows]).sum(1) / temperature
+        others = torch.einsum("nd,nkd->nk", z, bank[noise]) / temperature
         estimate = (others.detach().flatten().logsumexp(0) - math.log(others.numel()) + math.log(len(bank))).exp()
         constant = torch.where(constant > 0, constant, estimate)
         shift = constant.log() + math.log(noise.shape[1] / len(bank))  # log of K times the noise's probability, and of Z

@@ -197,7 +197,7 @@ def test_damaged_tables_are_errors_not_blanks(results, page, capsys):
     assert "optimizers.csv" in capsys.readouterr().err and page.read_text() == TEXT
     write_claims(pd.DataFrame([dict.fromkeys(COLUMNS, "C99")]), folder)
     with pytest.raises(RecordError, match="C99.*make study NAME=backbone_contest PRESET=cpu"):
-        readme_blocks.verdicts()
+        readme_blocks.verdicts("backbone_contest")
 
 
 def test_presets_are_those_of_the_file():

@@ -48,4 +48,4 @@ def test_simclr_ends_twenty_points_above_raw_pixels_and_the_untrained_encoder():
     assert seconds < 30
 
 
-EPOCHS = 14
+EPOCHS = 12

@@ -279,7 +279,7 @@ def _maps(test, count: int) -> dict:
 
 def _manifest(config: RunConfig, started: float, meter: EnergyMeter, device: torch.device, metrics: list[dict] | None = None) -> dict:
     images, energy = material(config.data), meter.used()
-    if metrics:  # of the training alone, and of all of it where it was interrupted
+    if metrics and all("watts" in row for row in metrics):  # of the training alone, and of all of it where it was interrupted
         energy["training_watt_hours"] = sum(row["watts"] * row["seconds"] for row in metrics) / 3600
     return {
         "code": code_version(),

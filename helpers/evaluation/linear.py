@@ -105,6 +105,8 @@ class Regression:
             [v, bias], max_iter=steps, history_size=20, line_search_fn="strong_wolfe", tolerance_grad=1e-5, tolerance_change=1e-6
         )
 
+        best = [float("inf"), v.detach().clone(), bias.detach().clone()]
+
         def loss():
             optimizer.zero_grad()
             weights = self.weights(decays, v)
@@ -115,9 +117,16 @@ class Regression:
             entropy = (F.cross_entropy(scores, targets, reduction="none") * share).sum()
             total = entropy + (penalty * weights.square().sum((1, 2))).sum()
             total.backward()
+            if (value := total.item()) < best[0]:  # L-BFGS asks for it anyway
+                best[:] = value, v.detach().clone(), bias.detach().clone()
             return total
 
-        optimizer.step(loss)
+        try:
+            optimizer.step(loss)
+        except RuntimeError as error:  # a line search whose step overflows, where rounding has the last word: what it had is the optimum
+            if "overflow" not in str(error):
+                raise
+            return best[1], best[2]
         return v.detach(), bias.detach()
 
     def scores(self, x, decays, fitted) -> torch.Tensor:

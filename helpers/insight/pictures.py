@@ -27,7 +27,7 @@ def draw_thumbnail_map(ax: Axes, points, labels, thumbs, layout: Layout, looks) 
         ax.plot(*points[labels == index].T, marker, color=colour, ms=3.5, mew=0, alpha=0.6, rasterized=True)
     half = SHOWN / 2 * layout.width
     for picture, (x, y), label in zip(thumbs, layout.positions, labels[layout.rows], strict=True):
-        ax.imshow(picture, extent=(x - half, x + half, y - half, y + half), zorder=2, interpolation="lanczos")
+        ax.imshow(picture, extent=(x - half, x + half, y - half, y + half), zorder=2, interpolation="nearest")
         colour, marker = looks[label]
         _frame_at(ax, x, y, half, colour)
         ax.plot(x - half, y + half, marker, color=colour, ms=6, mec="white", mew=0.7, zorder=4)
@@ -40,7 +40,7 @@ def draw_thumbnail_map(ax: Axes, points, labels, thumbs, layout: Layout, looks) 
 def draw_saliency_rows(axes, images, maps: dict, titles) -> None:
     """Images in the first row and under each its map by every method. `axes` is [1 + methods, images], `maps` name to [n, H, W]."""
     for column, (picture, title) in enumerate(zip(images, titles, strict=True)):
-        _bare(axes[0, column]).imshow(picture)
+        _bare(axes[0, column]).imshow(picture, interpolation="nearest")
         axes[0, column].set_title(title, fontsize="medium")
         for row, values in enumerate(maps.values(), 1):
             shown = np.asarray(values[column], dtype=np.float32)
@@ -55,10 +55,10 @@ def draw_neighbour_rows(axes, queries, neighbours, right, titles) -> None:
     `right` [n, k] says which neighbours are of the query's class: those have a solid frame, the others a dashed one and a cross.
     """
     for row, (query, found, matches, title) in enumerate(zip(queries, neighbours, right, titles, strict=True)):
-        _bare(axes[row, 0]).imshow(query, interpolation="lanczos")
+        _bare(axes[row, 0]).imshow(query, interpolation="nearest")
         axes[row, 0].set_ylabel(title, rotation=0, ha="right", va="center")
         for ax, picture, match in zip(axes[row, 1:], found, matches, strict=True):
-            _bare(ax).imshow(picture, interpolation="lanczos")
+            _bare(ax).imshow(picture, interpolation="nearest")
             for spine in ax.spines.values():
                 spine.set(
                     visible=True, color=RIGHT if match else WRONG, linewidth=2.5, linestyle="-" if match else (0, (2, 1)), capstyle="butt"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MISSING = "—"
+HEAVY = 100_000  # bytes of a picture from which a notebook shows it in fewer colours
 
 
 class Report:
@@ -55,7 +56,7 @@ class Report:
         write_bytes(self.folder / f"{name}.png", png.getvalue())
         write_bytes(self.folder / f"{name}.svg", svg.getvalue())
         self._enter(name, {"kind": "figure", "alt": alt, "files": [f"{name}.png", f"{name}.svg"], "runs": runs})
-        self.displays[name] = Image(data=png.getvalue(), format="png", alt=alt, width=int(100 * figure.get_figwidth()))
+        self.displays[name] = Image(data=lighter(png.getvalue()), format="png", alt=alt, width=int(100 * figure.get_figwidth()))
         return self.show(name)
 
     def show(self, name: str):
@@ -81,6 +82,17 @@ class Report:
     def _enter(self, name: str, entry: dict) -> None:
         self.entries[name] = entry
         write_json(self.folder / "index.json", [{"name": each, **found} for each, found in self.entries.items()])
+
+
+def lighter(png: bytes) -> bytes:
+    """A large picture in 256 colours, as a notebook shows it: a third of the bytes. The file beside it keeps them all."""
+    from PIL import Image
+
+    if len(png) < HEAVY:
+        return png
+    small = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(256).save(small, "PNG", optimize=True)
+    return min(png, small.getvalue(), key=len)
 
 
 def cell(column: str, value: object) -> str:

@@ -185,3 +185,20 @@ def test_axes_that_single_precision_cannot_find_are_found_in_double(monkeypatch)
     values, vectors = linear._axes(matrix)
     assert values.dtype == torch.float32
     assert torch.allclose(vectors @ torch.diag(values) @ vectors.T, matrix)
+
+
+def test_a_line_search_that_overflows_leaves_the_best_fit_so_far(sets, monkeypatch):
+    train, _ = sets
+    x, _ = linear.standardise(train.x, train.x)
+    regression, share = linear.Regression(x, train.y, 10), torch.ones(len(x))
+    step = torch.optim.LBFGS.step
+
+    def overflowing(self, closure):
+        step(self, closure)
+        raise RuntimeError("value cannot be converted to type float without overflow")
+
+    whole = regression.fit((1e-3,), share, 20)
+    monkeypatch.setattr(torch.optim.LBFGS, "step", overflowing)
+    kept = regression.fit((1e-3,), share, 20)
+    ends = [objective(regression.weights((1e-3,), fit[0])[0], fit[1][0, :, 0], x, train.y, 1e-3) for fit in (whole, kept)]
+    assert ends[1] <= ends[0] * (1 + 1e-4)

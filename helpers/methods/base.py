@@ -44,6 +44,7 @@ class Method(nn.Module):
     needs_labels = False
     views_needed = 1
     takes_small_views = False
+    takes_weights = True  # whether training can begin from an encoder's weights
 
     def __init__(self, encoder: nn.Module, views):
         super().__init__()
@@ -53,9 +54,9 @@ class Method(nn.Module):
                 f"views.count = {settings.count}: {self.card.title} compares at least {self.views_needed} views of an image. "
                 f"Use the recipe {self.card.recipe!r}, or set count={self.views_needed}."
             )
-        if getattr(settings, "small", 0) and not self.takes_small_views:
+        if settings.small and not self.takes_small_views:
             raise UserError(f"{self.card.title} takes no small views, and the recipe makes {settings.small}. Set small=0 in its options.")
-        if getattr(settings, "small", 0) and not encoder.takes_any_size:
+        if settings.small and not encoder.takes_any_size:
             raise UserError(
                 f"{encoder.name} takes one image size, and the recipe makes smaller views too. Set small=0, or use a convolutional net."
             )

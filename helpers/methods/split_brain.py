@@ -33,6 +33,8 @@ class SplitBrain(Method):
         recipe="split_brain",
     )
 
+    takes_weights = False  # its halves are nets of their own, built anew
+
     def __init__(self, encoder, views, *, targets: int = 6):
         super().__init__(SplitEncoder(encoder, views.settings), views)
         if isinstance(targets, bool) or not isinstance(targets, int) or targets < 1:

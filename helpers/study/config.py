@@ -215,8 +215,8 @@ class RunConfig(Section):
             raise ValueError(
                 f"recipe {self.views.recipe!r} makes small views, and {kind.card.title} takes none: set views.options.small = 0"
             )
-        if self.method.name == "split_brain" and self.encoder.weights:
-            raise ValueError("encoder.weights cannot be used with split_brain: its two halves are nets of their own, built anew")
+        if self.encoder.weights and not kind.takes_weights:
+            raise ValueError(f"encoder.weights cannot be used with {kind.card.title}, which builds nets of its own: leave it out")
         if self.evaluation.finetune_every and not self.evaluation.finetune_epochs:
             raise ValueError("evaluation.finetune_every needs evaluation.finetune_epochs of at least 1")
         return self

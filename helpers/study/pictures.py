@@ -71,4 +71,4 @@ def recoloured(method, images: Material, probe: Probe, device, precision: str) -
 
 
 def raw_images(split, rows) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(split.images[np.sort(rows)])[np.argsort(np.argsort(rows, kind="stable"), kind="stable")])
+    return torch.from_numpy(np.ascontiguousarray(split.images[rows]))

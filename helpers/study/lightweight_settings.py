@@ -43,6 +43,7 @@ class LightweightSettings(Section):
     carbon_intensity: Annotated[float, Field(gt=0)] | None = None  # kg CO2eq a kWh, in place of a region's
     encoders: dict[str, dict[str, Any]]  # net -> name, stem, options
     recipes: dict[str, dict[str, Any]]  # technique -> method, views, training
+    rates: dict[str, Annotated[float, Field(gt=0)]] = {}  # net -> learning rate, for nets that need another than the recipes'
 
     @field_validator("techniques")
     @classmethod
@@ -53,6 +54,12 @@ class LightweightSettings(Section):
     @classmethod
     def _nets(cls, value):
         return among("net", value, NETS + PLAIN)
+
+    @field_validator("rates")
+    @classmethod
+    def _rates(cls, value):
+        among("net", list(value), NETS + PLAIN)
+        return value
 
     @field_validator("readout")
     @classmethod

@@ -60,6 +60,8 @@ class Method(nn.Module):
             raise UserError(
                 f"{encoder.name} takes one image size, and the recipe makes smaller views too. Set small=0, or use a convolutional net."
             )
+        if settings.small:
+            encoder.width_at(min(views.sizes))
         self.encoder = encoder
         self.views = views
 

@@ -51,7 +51,7 @@ class Encoder(nn.Module):
         self.concat = options.get("pool") == "concat"
         self.takes_any_size = find(name).family in ANY_SIZE
         self.feature = nn.Identity()
-        self.width = self._width()
+        self.width = self.width_at(image_size)
         if options.get("feature_width"):
             self.feature = nn.Linear(self.width, options["feature_width"])
             self.width = options["feature_width"]
@@ -114,17 +114,18 @@ class Encoder(nn.Module):
             raise UserError(f"{self.name} has no feature map to give. Methods that need one can use a ResNet, ConvNeXt or ViT.")
         return tokens.transpose(1, 2).unflatten(2, (side, side))
 
-    def _width(self) -> int:
-        """Found with one image through the net, in eval mode, so that no statistic moves and no random number is drawn."""
+    def width_at(self, size: int) -> int:
+        """How wide the features of images of that size are, or an error where it leaves nothing of them. Found with one image through the
+        net, in eval mode, so that no statistic moves and no random number is drawn."""
         training = self.training
         self.eval()
         try:
             with torch.no_grad():
-                return self(torch.zeros(1, 3, self.image_size, self.image_size, device=next(self.parameters()).device)).shape[1]
+                return self(torch.zeros(1, 3, size, size, device=next(self.parameters()).device)).shape[1]
         except (RuntimeError, AssertionError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
             hint = "Use larger images, or a stem that keeps more of small ones (cifar)."
-            raise UserError(f"{self.name} with stem {self.stem!r} cannot take images of {self.image_size} px: {error}. {hint}") from error
+            raise UserError(f"{self.name} with stem {self.stem!r} cannot take images of {size} px: {error}. {hint}") from error
         finally:
             self.train(training)

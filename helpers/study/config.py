@@ -53,8 +53,8 @@ class Section(BaseModel):
 def _problem(error: dict) -> str:
     where = ".".join(str(part) for part in error["loc"] if str(part).isidentifier())  # the rest is pydantic's own, of unions
     text = error["msg"].removeprefix("Value error, ")
-    inner = isinstance(error["input"], dict) and text.partition(": ")[2]
-    if where and inner:  # a section has already said which of its fields it is
+    section, _, inner = text.partition(": ")
+    if where and isinstance(error["input"], dict) and section.isidentifier():  # a section has already said which of its fields it is
         return f"{where}.{inner}" if " = " in inner.partition(":")[0] else f"{where}: {inner}"
     return f"{where} = {error['input']!r}: {text}" if where else text
 

@@ -8,7 +8,7 @@ from helpers.core.seeds import generator
 from helpers.methods import METHODS, StepBatch, check_options, method_options
 from helpers.methods.losses import multi_view_nt_xent, nt_xent
 from helpers.models import build_encoder
-from helpers.views import RECIPES, make_views
+from helpers.views import make_views
 
 OPTIONS = {"classes": 10, "images": torch.arange(64)}  # what a run tells the methods that ask for it
 
@@ -17,8 +17,7 @@ def make(name, encoder="resnet_tiny", **options):
     torch.manual_seed(0)
     kind = METHODS[name]
     net = build_encoder(encoder, 32)
-    recipe = RECIPES[kind.card.recipe]
-    views = make_views(kind.card.recipe, 32, **({"small": 0} if getattr(recipe, "small", 0) and not net.takes_any_size else {}))
+    views = make_views(kind.card.recipe, 32, **({} if net.takes_any_size else {"small": 0}))
     given = {key: value for key, value in OPTIONS.items() if key in method_options(name)}
     return kind(net, views, **(given | options))
 

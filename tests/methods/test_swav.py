@@ -175,6 +175,8 @@ def test_small_views_predict_and_are_never_predicted(contract):
     assert (outputs["z"].grad.abs().sum((0, 2)) > 0).all()
     assert contract.gradients(method, 32) == []
     assert method._newest.shape[1] == method.large
+    with pytest.raises(UserError, match="cannot take images of .* px|leaves nothing of images"):  # before the first step
+        contract.make("swav", "convnext_tiny", recipe="swav_small", stem="patch4", prototypes=8, queue=16)
     with pytest.raises(UserError, match="one image size"):
         swav(contract, "vit_micro", recipe="swav_small")
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.core.errors import UserError
 from helpers.insight import flips
 from helpers.study import lightweight_settings
 from helpers.study import lightweight_tables as tables
@@ -13,6 +14,7 @@ from helpers.study.lightweight import CLAIMS, all_of, at_least, explained
 from helpers.study.lightweight_cells import LIGHT, NETS, TECHNIQUES, entrant, grid, published, published_grid, untrained
 from helpers.study.lightweight_classes import flip_score
 from helpers.study.lightweight_curves import plateau
+from helpers.study.open import open_study
 from helpers.study.statistics import Estimate
 
 STUDY = "lightweight_architectures"
@@ -130,6 +132,23 @@ def test_a_plateau_is_the_first_checkpoint_near_the_best(lightweight):
     for record in rising["record"]:
         record.arrays["linear.epochs"] = record.arrays["linear.epochs"][:1]
     assert "only one checkpoint" in verdict("W5", rising)["reason"]
+
+
+def test_epochs_needed_say_how_many_runs_still_rose(lightweight, cells):
+    assert "best at their last" not in str(verdict("W6", cells)["reason"])
+    rising = lightweight()
+    for record in entrant(rising, "RotNet", "SqueezeNet").records.values():
+        record.metrics = record.metrics.assign(linear=record.metrics["linear"].where(record.metrics["epoch"] < 8, 99.0))
+    assert "(3 of 60 runs were best at their last checkpoint)" in verdict("W6", rising)["reason"]
+
+
+def test_a_net_may_have_a_rate_of_its_own():
+    settings = open_study(STUDY, {"preset": "cpu"}).settings
+    assert settings.rates and set(settings.rates) <= set(NETS) and all(0 < rate < 0.03 for rate in settings.rates.values())
+    with pytest.raises(UserError, match="SqueezNet.*SqueezeNet"):
+        open_study(STUDY, {"preset": "cpu", "rates": {"SqueezNet": 0.1}})
+    with pytest.raises(UserError, match="rates"):
+        open_study(STUDY, {"preset": "cpu", "rates": {"SqueezeNet": -0.1}})
 
 
 def test_variance_is_explained_as_by_hand():

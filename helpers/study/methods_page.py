@@ -16,6 +16,7 @@ from helpers.methods import METHODS, method_options
 from helpers.study import records
 from helpers.study.arms import Arm, accuracy
 from helpers.study.config import RangeTest, RunConfig
+from helpers.study.pitfalls import pitfall_list
 from helpers.study.recipe_words import in_words
 from helpers.study.report import MISSING, markdown
 from helpers.study.run import build
@@ -172,6 +173,9 @@ def page(preset: str = MAIN) -> str:
         *filter(None, [_to_do(found, preset)]),
         markdown(overview(found, preset)),
         *(section(entry, preset) for entry in found),
+        "## How methods go wrong",
+        "What published code is known to get wrong, and what stands in its way here: a reason, or tests that fail where it happens.",
+        pitfall_list(),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -50,8 +50,13 @@ def _alternate(value, settings) -> str:
     return f"but every second view {', '.join(_phrase(name, each, settings.second()) for name, each in value.items())}"
 
 
+def _order(value, settings) -> str:
+    return f"of what follows {', then '.join(value)} alone" if value else "none of it"
+
+
 PHRASES: dict[str, Callable] = {
     "count": _count,
+    "order": _order,
     "crop_scale": lambda value, settings: f"cropped to {_range(value)} of the area",
     "shift": lambda value, settings: f"moved by up to {_percent(value)} % of the side",
     "flip": _sometimes("mirrored"),

@@ -37,5 +37,5 @@ def small_side(settings: ViewSettings, size: int) -> int:
 
 def _part(settings: ViewSettings, size: int, count: int) -> Part:
     strengths = (settings.brightness, settings.contrast, settings.saturation)
-    places = colour.hue_places(strengths, settings.hue) if settings.jitter else 1
+    places = colour.hue_places(strengths, settings.hue) if settings.jitter and settings.takes("colour") else 1
     return Part(settings, size, count, numbers_needed(settings, size), places)

@@ -44,6 +44,18 @@ RECIPES = {
     "rotnet": ViewSettings(count=1, crop_scale=(0.6, 1), flip=0.5),
     # Split-Brain predicts colours from lightness and back: nothing may change them.
     "split_brain": ViewSettings(count=1, crop_scale=(0.5, 1), flip=0.5),
+    # One view is made in two steps that a study names (order), the other stays as it is: SimCLR's question which two teach most. All
+    # steps always happen but for the colours, which are SimCLR's at full strength.
+    "composition": ViewSettings(
+        order=("crop", "colour"),
+        alternate=dict(order=[]),
+        crop_scale=(0.2, 1),
+        quarter_turns=True,
+        sobel=1.0,
+        noise=1.0,
+        cutout=1.0,
+        **_COLOURS | dict(blur=1.0),
+    ),
     # Masked patches are the whole task: MAE's crop and flip, no colours.
     "masked": ViewSettings(count=1, crop_scale=(0.2, 1), flip=0.5),
 }

@@ -13,13 +13,10 @@ from helpers.views.geometry import Draws
 def render(out: Tensor, images: Tensor, rows: Tensor, order: Tensor, numbers: Tensor, noise: Tensor | None, settings, size: int) -> None:
     """Views of images[rows], normalised, the i-th of them into out[order[i]]; out: float32 [n, size, size, 3].
 
-    Geometry, colours, filters, cutout, mask, in this order; `numbers` are the uniform ones of Draws, `noise` is normal like the views.
-    Where the settings ask for masks, the images carry them as a fourth channel."""
+    Geometry, colours, filters, cutout, mask, unless the settings name another order; `numbers` are the uniform ones of Draws, `noise`
+    is normal like the views. Where the settings ask for masks, the images carry them as a fourth channel."""
     draws = Draws(numbers)
-    views, mask = moved(images.index_select(0, rows), settings, size, draws)
-    views = recolour(views, settings, draws)
-    views = filtered(views, noise, settings, draws)
-    views = hide(views, settings, draws)
+    views, mask = altered(images.index_select(0, rows), noise, settings, size, draws)
     views = foreground(normalise(views, settings), mask, settings, draws).permute(0, 2, 3, 1).contiguous()
     back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
     torch.index_select(views, 0, back, out=out)
@@ -35,9 +32,7 @@ def compiled():
 def numbers_needed(settings, size: int) -> int:
     """How many uniform numbers an image the recipe takes: what a trial with zeros used."""
     draws, image = Draws(torch.zeros(64, 1)), torch.zeros(1, 4 if settings.mask else 3, size, size)
-    views, mask = moved(image, settings, size, draws)
-    views = hide(filtered(recolour(views, settings, draws), views, settings, draws), settings, draws)
-    foreground(views, mask, settings, draws)
+    foreground(*altered(image, torch.zeros(1, 3, size, size), settings, size, draws), settings, draws)
     return draws.used
 
 
@@ -62,10 +57,18 @@ def resized(images: Tensor, size: int) -> Tensor:
     return F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
-def moved(images: Tensor, s, size: int, draws: Draws) -> tuple[Tensor, Tensor | None]:
-    """The views, and what of them is foreground: [n, 1, size, size], or None where nothing is masked."""
+def altered(images: Tensor, noise: Tensor | None, s, size: int, draws: Draws) -> tuple[Tensor, Tensor | None]:
+    """The views in [0, 1], and what of them is foreground: [n, 1, size, size], or None where nothing is masked."""
+    if s.order is not None:
+        views = resized(images.float().div_(255), size)
+        for step in s.order:
+            views = STEPS[step](views, noise, s, size, draws)
+        return views, None
     images = move(images, s, size, draws)
-    return (images[:, :3].contiguous(), images[:, 3:]) if s.mask else (images, None)
+    images, mask = (images[:, :3].contiguous(), images[:, 3:]) if s.mask else (images, None)
+    for step in ("colour", "blur", "solarize", "sobel", "noise", "cutout"):
+        images = STEPS[step](images, noise, s, size, draws)
+    return images, mask
 
 
 def move(images: Tensor, s, size: int, draws: Draws) -> Tensor:
@@ -74,14 +77,24 @@ def move(images: Tensor, s, size: int, draws: Draws) -> Tensor:
     if s.shift:
         down, right = (draws.uniform(-int(s.shift * side), int(s.shift * side) + 1).floor_().long() for side in (height, width))
         images = geometry.shift(images, down, right)
-    images = images.float().div_(255)
+    images = crop(images.float().div_(255), None, s, size, draws)
+    return turn(images, None, s, size, draws)
+
+
+# One step each: (images, noise, settings, size, draws) -> images. What a recipe leaves at zero is not drawn either.
+
+
+def crop(images: Tensor, noise: Tensor | None, s, size: int, draws: Draws) -> Tensor:
+    """A crop resized to the views' size, and the flip that goes with it."""
+    height, width = images.shape[-2:]
     mirrored = draws.happens(s.flip) if s.flip else None
     if s.crop_scale is not None:
-        images = geometry.crop_resize(images, geometry.draw_boxes(height, width, s.crop_scale, s.crop_ratio, draws), size, mirrored)
-    else:
-        images = resized(images, size)
-        if mirrored is not None:
-            images = geometry.flip(images, mirrored)
+        return geometry.crop_resize(images, geometry.draw_boxes(height, width, s.crop_scale, s.crop_ratio, draws), size, mirrored)
+    images = resized(images, size)
+    return images if mirrored is None else geometry.flip(images, mirrored)
+
+
+def turn(images: Tensor, noise: Tensor | None, s, size: int, draws: Draws) -> Tensor:
     if s.quarter_turns:
         images = geometry.quarter_turns(images, draws.uniform(0, 4).floor_().long())
     if s.rotation:
@@ -89,7 +102,7 @@ def move(images: Tensor, s, size: int, draws: Draws) -> Tensor:
     return images
 
 
-def recolour(images: Tensor, s, draws: Draws) -> Tensor:
+def recolour(images: Tensor, noise: Tensor | None, s, size: int, draws: Draws) -> Tensor:
     if s.jitter:
         images = colour.jitter(images, colour.draw_jitter((s.brightness, s.contrast, s.saturation), s.hue, s.jitter, draws))
     if s.grey:
@@ -97,26 +110,43 @@ def recolour(images: Tensor, s, draws: Draws) -> Tensor:
     return images
 
 
-def filtered(images: Tensor, noise: Tensor | None, s, draws: Draws) -> Tensor:
-    if s.blur:
-        sigma = draws.uniform(*s.blur_sigma) * draws.happens(s.blur)
-        images = filters.gaussian_blur(images, sigma, filters.kernel_size(s.blur_kernel, images.shape[-1]))
-    if s.solarize:
-        images = colour.solarize(images, draws.happens(s.solarize))
-    if s.sobel:
-        images = filters.sobel(images, draws.happens(s.sobel))
-    if noise is not None:
-        images = filters.add_noise(images, noise, draws.happens(s.noise) * s.noise_sigma)
-    return images
+def blur(images: Tensor, noise: Tensor | None, s, size: int, draws: Draws) -> Tensor:
+    if not s.blur:
+        return images
+    sigma = draws.uniform(*s.blur_sigma) * draws.happens(s.blur)
+    return filters.gaussian_blur(images, sigma, filters.kernel_size(s.blur_kernel, images.shape[-1]))
 
 
-def hide(images: Tensor, s, draws: Draws) -> Tensor:
-    size = images.shape[-1]
-    side = round(s.cutout_side * size)
+def solarize(images: Tensor, noise: Tensor | None, s, size: int, draws: Draws) -> Tensor:
+    return colour.solarize(images, draws.happens(s.solarize)) if s.solarize else images
+
+
+def sobel(images: Tensor, noise: Tensor | None, s, size: int, draws: Draws) -> Tensor:
+    return filters.sobel(images, draws.happens(s.sobel)) if s.sobel else images
+
+
+def disturb(images: Tensor, noise: Tensor | None, s, size: int, draws: Draws) -> Tensor:
+    return images if noise is None else filters.add_noise(images, noise, draws.happens(s.noise) * s.noise_sigma)
+
+
+def hide(images: Tensor, noise: Tensor | None, s, size: int, draws: Draws) -> Tensor:
+    side = round(s.cutout_side * images.shape[-1])
     if not (s.cutout and side):
         return images
-    top, left = (draws.uniform(0, size - side + 1).floor_() for _ in range(2))
+    top, left = (draws.uniform(0, images.shape[-1] - side + 1).floor_() for _ in range(2))
     return geometry.cutout(images, top, left, draws.happens(s.cutout) * side)
+
+
+STEPS = {
+    "crop": crop,
+    "turn": turn,
+    "colour": recolour,
+    "blur": blur,
+    "solarize": solarize,
+    "sobel": sobel,
+    "noise": disturb,
+    "cutout": hide,
+}
 
 
 def foreground(images: Tensor, mask: Tensor | None, s, draws: Draws) -> Tensor:

@@ -10,6 +10,18 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Strength = Annotated[float, Field(ge=0)]
 
+# What `order` may name, and the settings that make each happen.
+STEPS = {
+    "crop": ("crop_scale", "flip"),
+    "turn": ("quarter_turns", "rotation"),
+    "colour": ("jitter", "grey"),
+    "blur": ("blur",),
+    "solarize": ("solarize",),
+    "sobel": ("sobel",),
+    "noise": ("noise",),
+    "cutout": ("cutout",),
+}
+
 SHARED = ("count", "alternate", "small", "small_side", "small_scale", "mean", "std")  # what belongs to a recipe and not to a view
 
 
@@ -20,6 +32,7 @@ class ViewSettings(BaseModel):
 
     count: int = Field(2, ge=1, description="large views of each image")
     alternate: dict[str, Any] = Field({}, description="settings that differ in every second large view, by name")
+    order: tuple[str, ...] | None = Field(None, description="these steps alone, one after the other; None: all, in the usual order")
     small: int = Field(0, ge=0, description="small views of each image besides the large ones")
     small_side: Annotated[float, Field(gt=0, le=1)] = Field(96 / 224, description="their side as a fraction of the large ones'")
     small_scale: tuple[Share, Share] = Field((0.05, 0.14), description="range of their crop's share of the area")
@@ -69,6 +82,17 @@ class ViewSettings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _steps(self):
+        for step in self.order or ():
+            if step not in STEPS:
+                raise unknown("step of order", step, STEPS)
+            if not any(getattr(self, name) for name in STEPS[step]):
+                raise UserError(f"order names {step!r}, which does nothing: set {' or '.join(STEPS[step])} above 0.")
+        if self.order is not None and (self.mask or self.shift or self.small):
+            raise UserError("With an order of steps, mask, shift and small views are not possible: set them to 0, or leave order out.")
+        return self
+
+    @model_validator(mode="after")
     def _alternates(self):
         allowed = [name for name in type(self).model_fields if name not in SHARED]
         for name in self.alternate:
@@ -86,6 +110,10 @@ class ViewSettings(BaseModel):
     def second(self) -> "ViewSettings":
         """The settings of every second large view."""
         return ViewSettings(**(self.model_dump() | self.alternate | {"alternate": {}}))
+
+    def takes(self, step: str) -> bool:
+        """Whether that step is part of these views, as far as the order goes."""
+        return self.order is None or step in self.order
 
     @property
     def total(self) -> int:

@@ -70,7 +70,7 @@ class Views:
         order = torch.randperm(count, generator=generator, device=device)
         numbers = torch.rand(part.numbers, count, generator=generator, device=device)
         noise = None
-        if part.settings.noise and part.settings.noise_sigma:
+        if part.settings.noise and part.settings.noise_sigma and part.settings.takes("noise"):
             noise = torch.randn(count, 3, part.size, part.size, generator=generator, device=device)
         rows = (order + start).remainder_(len(images))
         given = (out, images, rows, order, numbers, noise, part.settings, part.size)

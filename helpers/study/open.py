@@ -11,6 +11,8 @@ import pandas as pd
 from helpers.core.devices import describe, pick_device
 from helpers.core.errors import UserError, nearest, pick, unknown
 from helpers.core.files import results_dir
+from helpers.study.augmentation_settings import READINGS as GRID_READINGS
+from helpers.study.augmentation_settings import AugmentationSettings
 from helpers.study.config import Section
 from helpers.study.contest_settings import READINGS, ContestSettings
 from helpers.study.lightweight_settings import READINGS as LIGHT_READINGS
@@ -26,6 +28,7 @@ STUDIES: dict[str, tuple[type[Section], tuple[str, ...]]] = {
     "backbone_contest": (ContestSettings, READINGS),
     "speedrun": (SpeedrunSettings, RACE_READINGS),
     "lightweight_architectures": (LightweightSettings, LIGHT_READINGS),
+    "augmentation_grid": (AugmentationSettings, GRID_READINGS),
 }
 
 

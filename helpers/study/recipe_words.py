@@ -85,10 +85,11 @@ def in_words(settings: ViewSettings) -> str:
 
 
 def _phrase(name: str, value, settings: ViewSettings) -> str:
-    return PHRASES[name](value, settings) if name in PHRASES else f"{name} {_plain(value)}"
+    return PHRASES[name](value, settings) if name in PHRASES else f"{name} {plain(value)}"
 
 
-def _plain(value) -> str:
+def plain(value) -> str:
+    """A setting's value."""
     if isinstance(value, list | tuple):
-        return (" to " if len(value) == 2 else ", ").join(map(_plain, value))
+        return (" to " if len(value) == 2 else ", ").join(map(plain, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

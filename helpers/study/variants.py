@@ -8,7 +8,7 @@ DEFAULT_READING = "as_written"
 
 
 # Parameters that leave a variant what it is: how it is run, and how often. Any other makes it a study of the user's own.
-FREE = ("preset", "reading", "device", "workers", "time_budget", "train", "map_images")
+FREE = ("preset", "reading", "device", "workers", "time_budget", "train", "part", "map_images")
 
 
 def is_custom(given: Iterable[str]) -> bool:

@@ -1,0 +1,137 @@
+"""The figures of the grid of augmentations, drawn from records alone. What was not run is marked missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from helpers.study import style
+from helpers.study.arms import accuracy
+from helpers.study.augmentation import ablated, cell, grid_likeness, means, pair_rank, published_grid
+from helpers.study.augmentation_settings import OPERATIONS, TELLING
+from helpers.study.claims import Undecided
+from helpers.study.style import canvas, say_missing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LABELS = {
+    "batch size": "batch size (images)",
+    "temperature": "temperature",
+    "projector width": "width of the projector's hidden layer",
+    "colour strength": "strength of the colour jitter",
+    "left out": "left out of the full recipe",
+    "views": "views of each image",
+}
+LOGARITHMIC = ("batch size", "temperature", "projector width")
+
+
+def grid_heatmaps(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
+    """Ours beside the published grid, each on its own scale of colour, since levels of other data and nets are not to be compared."""
+    figure, ((left, right),) = canvas(1, 2, height=5.0, width=11)
+    ours = means(cells, readout)
+    counts = [len(cell(cells, first, second).records) for first in OPERATIONS for second in OPERATIONS]
+    seeds = f"n = {min(counts)}" if min(counts) == max(counts) else f"n = {min(counts)} to {max(counts)} seeds a cell"
+    _heatmap(left, ours, figure)
+    _heatmap(right, published_grid(), figure)
+    left.set_title(f"ours: {scope}\n{readout}, {seeds}")
+    right.set_title("published: ImageNet, ResNet-50\nlinear, n = 1")
+    figure.suptitle("SimCLR with one branch made in two steps, the other left as it is" + _alike(cells, readout))
+    figure.supxlabel("second step; on the diagonal the step alone", fontsize=10)
+    figure.supylabel("first step", fontsize=10)
+    return figure
+
+
+def _heatmap(ax, frame: pd.DataFrame, figure) -> None:
+    """The 49 cells, and the rows' averages a little apart on the right."""
+    values = frame.to_numpy(dtype=float)
+    averages = values.mean(axis=1, keepdims=True)
+    shown = np.hstack([values, np.full((len(values), 1), np.nan), averages])
+    low, high = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (0.0, 1.0)
+    drawn = ax.pcolormesh(np.r_[np.arange(8) - 0.5, 7.0, 8.0], np.arange(8) - 0.5, shown, cmap="cividis", vmin=low, vmax=high)
+    for i, j in np.ndindex(values.shape):
+        _number(ax, j, i, values[i, j], low, high)
+    for i in range(len(values)):
+        _number(ax, 7.5, i, averages[i, 0], low, high)
+    ax.set_xticks([*range(len(OPERATIONS)), 7.5], [*OPERATIONS, "average"], rotation=35, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(OPERATIONS)), list(OPERATIONS))
+    ax.invert_yaxis()
+    ax.grid(False)
+    figure.colorbar(drawn, ax=ax, label="accuracy (%)")
+
+
+def _number(ax, x: float, y: float, value: float, low: float, high: float) -> None:
+    if np.isnan(value):
+        ax.text(x, y, "—", ha="center", va="center", color=style.GREY)
+    else:
+        light = value > low + 0.55 * (high - low)
+        ax.text(x, y, f"{value:.1f}", ha="center", va="center", color="black" if light else "white", fontsize=9)
+
+
+def _alike(cells: pd.DataFrame, readout: str) -> str:
+    try:
+        rank, like = pair_rank(cells, readout), grid_likeness(cells, readout)
+    except Undecided as why:
+        return f"\n{why}"
+    pair = " + ".join(TELLING)
+    return (
+        f"\n{pair} is number {rank.value:g} of 21 pairs [{rank.low:g}, {rank.high:g}]; "
+        f"rank correlation of the 49 cells {like.value:.2f} [{like.low:.2f}, {like.high:.2f}] (95 % over test images)"
+    )
+
+
+def row_averages(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
+    """Each operation by the average of its row, ours and published, as the talk's last column has it."""
+    figure, ((ax,),) = canvas(height=3.6)
+    ours, theirs = means(cells, readout).mean(axis=1, skipna=False), published_grid().mean(axis=1)
+    if ours.notna().any():
+        for name in OPERATIONS:
+            ax.plot(theirs[name], ours[name], "o", color=style.BLUE)
+            ax.annotate(name, (theirs[name], ours[name]), xytext=(6, 4), textcoords="offset points")
+        ax.margins(0.12)
+    else:
+        say_missing(ax, "rows with all their cells")
+    ax.set(xlabel="published average of the row (%), ImageNet", ylabel=f"our average (%), {readout}")
+    ax.set_title(f"What each operation is worth as the first of two [{scope}]")
+    return figure
+
+
+def ablation_curves(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
+    """A panel an ablation of the full recipe, one scale of accuracy: mean with its 95 % interval, over seeds or over test images."""
+    names = list(LABELS)
+    figure, axes = canvas(2, 3, height=5.6, width=10, sharey=True)
+    kinds = set()
+    for ax, name in zip(axes.flat, names, strict=True):
+        ax.set_xlabel(LABELS[name])
+        found = [(value, *accuracy(arm, readout)) for value, arm in ablated(cells, name)]
+        found = [(value, summary, over) for value, summary, over in found if summary.mean is not None]
+        if not found:
+            ax.text(0.5, 0.5, f"missing:\n{name}", ha="center", va="center", transform=ax.transAxes, color=style.GREY)
+            continue
+        numeric = all(isinstance(value, int | float) for value, _, _ in found)
+        at = [value for value, _, _ in found] if numeric else list(range(len(found)))
+        means_ = np.array([summary.mean for _, summary, _ in found])
+        reach = np.array([[_reach(summary, "low"), _reach(summary, "high")] for _, summary, _ in found]).T
+        ax.errorbar(at, means_, yerr=reach, fmt="o-" if numeric else "o", color=style.BLUE, capsize=3)
+        kinds |= {over for _, _, over in found}
+        if name in LOGARITHMIC:
+            ax.set_xscale("log", base=2 if name != "temperature" else 10)
+        ax.set_xticks(at, [f"{value:g}" if numeric else value for value, _, _ in found], rotation=0 if numeric else 20)
+        ax.minorticks_off()
+        ax.set_title(f"n = {_counts([summary.n for _, summary, _ in found])}")
+    for ax in axes[:, 0]:
+        ax.set_ylabel(f"test accuracy, {readout} (%)")
+    over = " or ".join(sorted(kinds - {""})) or "nothing"
+    figure.suptitle(f"One thing changed in the full recipe; bars: 95 % interval over {over} [{scope}]")
+    return figure
+
+
+def _reach(summary, side: str) -> float:
+    limit = getattr(summary, side)
+    return 0.0 if limit is None else abs(limit - summary.mean)
+
+
+def _counts(counts: list[int]) -> str:
+    return f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"

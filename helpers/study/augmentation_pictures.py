@@ -1,0 +1,129 @@
+"""What the views of every cell look like, drawn by the code that trains; and the same by hand, in JupyterLab."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from helpers.core.seeds import generator
+from helpers.study import style
+from helpers.study.augmentation_settings import GRID, AugmentationSettings, Place, config_of
+from helpers.study.material import Material, material
+from helpers.study.style import canvas
+from helpers.views import make_views, unnormalised
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# What a person may turn in the preview: a step's strength, its limits and what it is called.
+STRENGTHS = {
+    "Crop": ("crop_scale", 0.05, 1.0, "smallest share of the area"),
+    "Cutout": ("cutout_side", 0.0, 1.0, "side of the square"),
+    "Color": ("brightness", 0.0, 1.0, "strength"),
+    "Noise": ("noise_sigma", 0.0, 0.5, "deviation"),
+    "Blur": ("blur_sigma", 0.1, 4.0, "largest deviation (pixels)"),
+}
+
+
+def pictures(s: AugmentationSettings, count: int) -> tuple[torch.Tensor, Material]:
+    """Test images, evenly from the start to the end of the set: the first ones are often of one class."""
+    images = material(config_of(s, Place("grid", *s.operations[:1] * 2)).data)
+    rows = images.test_indices[np.linspace(0, len(images.test_indices) - 1, count).astype(int)]
+    return torch.from_numpy(np.ascontiguousarray(images.test.images[rows])), images
+
+
+def views_of(s: AugmentationSettings, first: str, second: str, images: torch.Tensor, **changes) -> torch.Tensor:
+    """One altered view of each image, in [0, 1], as [n, H, W, 3]: those a run of that cell would train on."""
+    config = config_of(s, Place("grid", first, second))
+    views = make_views(GRID, s.image_size or images.shape[-1], **config.views.options | changes)
+    made, _ = views(images, generator("cpu", 0))
+    return unnormalised(made, views.settings).permute(0, 2, 3, 1)
+
+
+def cell_pictures(s: AugmentationSettings, scope: str) -> Figure:
+    """One view of one image for every cell; on the left of each row the image itself."""
+    images, _ = pictures(s, 1)
+    side = len(s.operations)
+    figure, axes = canvas(side, side + 1, height=1.0 * side + 0.9, width=1.0 * (side + 1) + 0.9)
+    for i, first in enumerate(s.operations):
+        _show(axes[i, 0], images[0].permute(1, 2, 0).numpy())
+        axes[i, 0].set_ylabel(first, rotation=0, ha="right", va="center")
+        for j, second in enumerate(s.operations):
+            _show(axes[i, j + 1], views_of(s, first, second, images)[0].numpy())
+            if i == 0:
+                axes[i, j + 1].set_title(second, fontsize=10)
+    axes[0, 0].set_title("image", fontsize=10)
+    figure.suptitle(f"One view of one test image in every cell: rows the first step, columns the second [{scope}]")
+    return figure
+
+
+def pair_pictures(s: AugmentationSettings, first: str, second: str, scope: str, count: int = 8, **changes) -> Figure:
+    """Images, and a few views of each by these two steps in this order."""
+    images, _ = pictures(s, count)
+    rows = [images.permute(0, 2, 3, 1).numpy()]
+    repeated = images.repeat(3, 1, 1, 1)
+    rows += list(views_of(s, first, second, repeated, **changes).unflatten(0, (3, count)).numpy())
+    figure, axes = canvas(len(rows), count, height=4.4, width=9)
+    for r, row in enumerate(rows):
+        for ax, picture in zip(axes[r], row, strict=True):
+            _show(ax, picture)
+        axes[r, 0].set_ylabel("image" if r == 0 else f"view {r}")
+    order = first if first == second else f"{first}, then {second}"
+    figure.suptitle(f"{count} test images and three views of each: {order} [{scope}]")
+    return figure
+
+
+def preview(s: AugmentationSettings, scope: str):
+    """Two steps and their strength under sliders; the views redraw. For JupyterLab: a batch shows pair_pictures alone."""
+    from IPython.display import display
+    from ipywidgets import Dropdown, FloatSlider, Output, VBox
+
+    first = Dropdown(options=s.operations, value=s.operations[0], description="first")
+    second = Dropdown(options=s.operations, value=s.operations[min(2, len(s.operations) - 1)], description="second")
+    sliders, out = {name: _slider(FloatSlider, name) for name in STRENGTHS if name in s.operations}, Output()
+
+    def redraw(_=None) -> None:
+        shown = {first.value, second.value}
+        for name, slider in sliders.items():
+            slider.layout.display = "" if name in shown else "none"
+        changes = {key: value for name in shown & set(sliders) for key, value in changes_of(name, sliders[name].value).items()}
+        with out:
+            out.clear_output(wait=True)
+            display(pair_pictures(s, first.value, second.value, scope, **changes))
+
+    for control in (first, second, *sliders.values()):
+        control.observe(redraw, names="value")
+    redraw()
+    return VBox([first, second, *sliders.values(), out])
+
+
+def _slider(kind, name: str):
+    setting, low, high, text = STRENGTHS[name]
+    held = make_views(GRID, 32).settings
+    value = {"Crop": held.crop_scale[0], "Color": 1.0, "Blur": held.blur_sigma[1]}.get(name, getattr(held, setting))
+    style_ = {"description_width": "initial"}
+    return kind(
+        value=value, min=low, max=high, step=(high - low) / 20, description=f"{name}: {text}", continuous_update=False, style=style_
+    )
+
+
+def changes_of(name: str, value: float) -> dict:
+    """The settings of the views for an operation at a strength."""
+    held = make_views(GRID, 32).settings
+    if name == "Crop":
+        return {"crop_scale": (min(value, 1.0), 1.0)}
+    if name == "Color":
+        return {key: value * getattr(held, key) for key in ("brightness", "contrast", "saturation", "hue")}
+    if name == "Blur":
+        return {"blur_sigma": (held.blur_sigma[0], max(value, held.blur_sigma[0]))}
+    return {STRENGTHS[name][0]: value}
+
+
+def _show(ax, picture: np.ndarray) -> None:
+    ax.imshow(picture, interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
+    ax.grid(False)
+    for spine in ax.spines.values():
+        spine.set(visible=True, color=style.GREY, linewidth=0.5)

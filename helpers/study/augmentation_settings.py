@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from helpers.core.errors import pick
+from helpers.methods import method_options
 from helpers.study.config import Encoder, MethodChoice, Positive, RunConfig, Section, Training
 from helpers.study.contest_settings import among
 from helpers.views import RECIPES
@@ -153,6 +154,12 @@ def _batch(s: AugmentationSettings, value: int) -> dict:
     return {"training": {"batch_size": value, "rate": float(f"{s.training['rate'] * sqrt(value / usual):.4g}")}}
 
 
+def _option(s: AugmentationSettings, name: str, value) -> dict:
+    """Nothing where the method has that value already, so that the run is one with the unchanged one's."""
+    held = s.method.get("options", {}).get(name, method_options(s.method["name"])[name].default)
+    return {} if value == held else {"method": {name: value}}
+
+
 def _recipe(s: AugmentationSettings, **options) -> dict:
     """The full recipe with these options; what it has already is no change, so that the run is one with the unchanged one's."""
     held = pick("view recipe", s.full, RECIPES)
@@ -166,8 +173,8 @@ def _strength(s: AugmentationSettings, value: float) -> dict:
 
 CHANGES = {
     "batch size": _batch,
-    "temperature": lambda s, value: {"method": {"temperature": value}},
-    "projector width": lambda s, value: {"method": {"hidden": value}},
+    "temperature": lambda s, value: _option(s, "temperature", value),
+    "projector width": lambda s, value: _option(s, "hidden", value),
     "colour strength": _strength,
     "left out": lambda s, value: _recipe(s, **pick("part of the recipe", value, LEFT_OUT)),
     "views": lambda s, value: _recipe(s, count=value),

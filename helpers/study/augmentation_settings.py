@@ -88,6 +88,12 @@ class AugmentationSettings(Section):
         return self
 
 
+def about(s: AugmentationSettings) -> str:
+    """What was trained on what, for every figure's title."""
+    images = "all images" if s.train_images is None else f"{s.train_images:,} images"
+    return f"{s.dataset}, {images}, {s.encoder['name']}, {s.training['epochs']} epochs; {s.scope}"
+
+
 @dataclass(frozen=True)
 class Place:
     """One cell of the grid (first, second; the same twice on the diagonal) or one value of an ablation, with its seed."""

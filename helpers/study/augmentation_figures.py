@@ -94,7 +94,7 @@ def row_averages(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     else:
         say_missing(ax, "rows with all their cells")
     ax.set(xlabel="published average of the row (%), ImageNet", ylabel=f"our average (%), {readout}")
-    ax.set_title(f"What each operation is worth as the first of two [{scope}]")
+    ax.set_title(f"What each operation is worth as the first of two\n[{scope}]")
     return figure
 
 
@@ -124,7 +124,7 @@ def ablation_curves(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     for ax in axes[:, 0]:
         ax.set_ylabel(f"test accuracy, {readout} (%)")
     over = " or ".join(sorted(kinds - {""})) or "nothing"
-    figure.suptitle(f"One thing changed in the full recipe; bars: 95 % interval over {over} [{scope}]")
+    figure.suptitle(f"One thing changed in the full recipe; bars: 95 % interval over {over}\n[{scope}]")
     return figure
 
 

@@ -42,7 +42,7 @@ def views_of(s: AugmentationSettings, first: str, second: str, images: torch.Ten
     return unnormalised(made, views.settings).permute(0, 2, 3, 1)
 
 
-def cell_pictures(s: AugmentationSettings, scope: str) -> Figure:
+def cell_pictures(s: AugmentationSettings) -> Figure:
     """One view of one image for every cell; on the left of each row the image itself."""
     images, _ = pictures(s, 1)
     side = len(s.operations)
@@ -55,11 +55,11 @@ def cell_pictures(s: AugmentationSettings, scope: str) -> Figure:
             if i == 0:
                 axes[i, j + 1].set_title(second, fontsize=10)
     axes[0, 0].set_title("image", fontsize=10)
-    figure.suptitle(f"One view of one test image in every cell: rows the first step, columns the second [{scope}]")
+    figure.suptitle(f"One view of one test image in every cell: rows the first step, columns the second [{s.dataset}]")
     return figure
 
 
-def pair_pictures(s: AugmentationSettings, first: str, second: str, scope: str, count: int = 8, **changes) -> Figure:
+def pair_pictures(s: AugmentationSettings, first: str, second: str, count: int = 8, **changes) -> Figure:
     """Images, and a few views of each by these two steps in this order."""
     images, _ = pictures(s, count)
     rows = [images.permute(0, 2, 3, 1).numpy()]
@@ -71,11 +71,11 @@ def pair_pictures(s: AugmentationSettings, first: str, second: str, scope: str, 
             _show(ax, picture)
         axes[r, 0].set_ylabel("image" if r == 0 else f"view {r}")
     order = first if first == second else f"{first}, then {second}"
-    figure.suptitle(f"{count} test images and three views of each: {order} [{scope}]")
+    figure.suptitle(f"{count} test images and three views of each: {order} [{s.dataset}]")
     return figure
 
 
-def preview(s: AugmentationSettings, scope: str):
+def preview(s: AugmentationSettings):
     """Two steps and their strength under sliders; the views redraw. For JupyterLab: a batch shows pair_pictures alone."""
     from IPython.display import display
     from ipywidgets import Dropdown, FloatSlider, Output, VBox
@@ -91,7 +91,7 @@ def preview(s: AugmentationSettings, scope: str):
         changes = {key: value for name in shown & set(sliders) for key, value in changes_of(name, sliders[name].value).items()}
         with out:
             out.clear_output(wait=True)
-            display(pair_pictures(s, first.value, second.value, scope, **changes))
+            display(pair_pictures(s, first.value, second.value, **changes))
 
     for control in (first, second, *sliders.values()):
         control.observe(redraw, names="value")

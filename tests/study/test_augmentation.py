@@ -267,12 +267,12 @@ def test_pictures_are_drawn_by_the_code_that_trains():
         assert (made - images.permute(0, 2, 3, 1) / 255).abs().mean() > 0.02
     edges = pictures.views_of(s, "Sobel", "Sobel", images)
     assert (edges[..., 0] - edges[..., 2]).abs().max() < 1e-5
-    for figure, count in ((pictures.cell_pictures(s, SCOPE), 7 * 8), (pictures.pair_pictures(s, "Crop", "Color", SCOPE, count=3), 4 * 3)):
-        assert len(figure.axes) == count and SCOPE in words(figure)
+    for figure, count in ((pictures.cell_pictures(s), 7 * 8), (pictures.pair_pictures(s, "Crop", "Color", count=3), 4 * 3)):
+        assert len(figure.axes) == count and s.dataset in words(figure)
 
 
 def test_a_person_turns_two_steps_and_their_strength():
-    box = pictures.preview(settings("demo"), SCOPE)
+    box = pictures.preview(settings("demo"))
     first, second, *sliders, out = box.children
     assert (first.value, second.value) == ("Crop", "Color") and len(out.outputs) <= 1
     named = {slider.description.partition(":")[0]: slider for slider in sliders}

@@ -19,8 +19,9 @@ from helpers.study.report import MISSING, markdown
 
 STUDY, MAIN = "backbone_contest", "cpu"
 LIGHT = "lightweight_architectures"
+GRID = "augmentation_grid"
 READINGS = {"": "as written", "fair": "fair", "as_run": "as run", "cifar10": "CIFAR-10"}
-EXPECTED = {STUDY: ("cpu", "cpu-fair", "cpu-as_run"), LIGHT: ("cpu",)}  # asked for in the README even before they are computed
+EXPECTED = {STUDY: ("cpu", "cpu-fair", "cpu-as_run"), LIGHT: ("cpu",), GRID: ("cpu",)}  # asked for in the README even before they are computed
 REASON = 120  # characters of a reason in the README; the ledger has all of it
 
 
@@ -226,6 +227,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "lightweight-costs": partial(figure, LIGHT, "cost_fronts"),
     "lightweight-table": light_table,
     "lightweight-verdicts": partial(verdicts, LIGHT),
+    "grid-figure": partial(figure, GRID, "grid"),
+    "grid-ablations": partial(figure, GRID, "ablations"),
+    "grid-verdicts": partial(verdicts, GRID),
     "speed": speed,
     "race": race,
     "methods": methods_page.block,

@@ -21,7 +21,11 @@ STUDY, MAIN = "backbone_contest", "cpu"
 LIGHT = "lightweight_architectures"
 GRID = "augmentation_grid"
 READINGS = {"": "as written", "fair": "fair", "as_run": "as run", "cifar10": "CIFAR-10"}
-EXPECTED = {STUDY: ("cpu", "cpu-fair", "cpu-as_run"), LIGHT: ("cpu",), GRID: ("cpu",)}  # asked for in the README even before they are computed
+EXPECTED = {
+    STUDY: ("cpu", "cpu-fair", "cpu-as_run"),
+    LIGHT: ("cpu",),
+    GRID: ("cpu",),
+}  # asked for in the README even before they are computed
 REASON = 120  # characters of a reason in the README; the ledger has all of it
 
 

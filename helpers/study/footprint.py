@@ -24,6 +24,14 @@ BATCH = 64  # images in the measurements of throughput and memory
 REPEATS = 20  # single images timed, at least
 SECONDS = 0.2  # that each kind of timing lasts, at least
 PROC = Path("/proc/self")
+_KNOWN: dict[tuple, object] = {}
+
+
+def remembered(key: tuple, measure: Callable[[], object]):
+    """What was measured in this process for that key: many short runs of one net need not each time it again."""
+    if key not in _KNOWN:
+        _KNOWN[key] = measure()
+    return _KNOWN[key]
 
 
 def profile_encoder(encoder: torch.nn.Module, device: torch.device, precision: str = "auto", batch: int = BATCH) -> dict:

@@ -133,5 +133,5 @@ def test_what_a_record_does_not_tell_is_nan_and_named():
 def test_what_was_measured_once_is_not_measured_again(monkeypatch):
     monkeypatch.setattr(footprint, "_KNOWN", {})
     seen = []
-    found = [footprint.remembered(key, lambda: seen.append(key) or {"of": key}) for key in (("net", 1), ("net", 2), ("net", 1))]
+    found = [footprint.remembered(key, lambda key=key: seen.append(key) or {"of": key}) for key in (("net", 1), ("net", 2), ("net", 1))]
     assert seen == [("net", 1), ("net", 2)] and found[0] is found[2] and found[1] == {"of": ("net", 2)}

@@ -67,12 +67,16 @@ def held_out(labels, seed: int) -> torch.Tensor:
 
 
 def _axes(matrix) -> tuple[torch.Tensor, torch.Tensor]:
-    """Eigenvalues and vectors. Many features that never change can keep single precision from converging; double does."""
+    """Eigenvalues and vectors. Many features that never change can keep single precision from converging, with an error or with
+    values that are not numbers; double does converge."""
     try:
-        return torch.linalg.eigh(matrix)
+        values, vectors = torch.linalg.eigh(matrix)
+        if values.isfinite().all() and vectors.isfinite().all():
+            return values, vectors
     except torch.linalg.LinAlgError:
-        values, vectors = torch.linalg.eigh(matrix.double())
-        return values.to(matrix.dtype), vectors.to(matrix.dtype)
+        pass
+    values, vectors = torch.linalg.eigh(matrix.double())
+    return values.to(matrix.dtype), vectors.to(matrix.dtype)
 
 
 class Regression:
@@ -105,8 +109,6 @@ class Regression:
             [v, bias], max_iter=steps, history_size=20, line_search_fn="strong_wolfe", tolerance_grad=1e-5, tolerance_change=1e-6
         )
 
-        best = [float("inf"), v.detach().clone(), bias.detach().clone()]
-
         def loss():
             optimizer.zero_grad()
             weights = self.weights(decays, v)
@@ -117,16 +119,9 @@ class Regression:
             entropy = (F.cross_entropy(scores, targets, reduction="none") * share).sum()
             total = entropy + (penalty * weights.square().sum((1, 2))).sum()
             total.backward()
-            if (value := total.item()) < best[0]:  # L-BFGS asks for it anyway
-                best[:] = value, v.detach().clone(), bias.detach().clone()
             return total
 
-        try:
-            optimizer.step(loss)
-        except RuntimeError as error:  # a line search whose step overflows, where rounding has the last word: what it had is the optimum
-            if "overflow" not in str(error):
-                raise
-            return best[1], best[2]
+        optimizer.step(loss)
         return v.detach(), bias.detach()
 
     def scores(self, x, decays, fitted) -> torch.Tensor:

@@ -173,32 +173,19 @@ def test_the_classifier_works_on_raw_features(sets):
     assert agree > 0.995  # rounding decides ties
 
 
-def test_axes_that_single_precision_cannot_find_are_found_in_double(monkeypatch):
+@pytest.mark.parametrize("silently", [False, True])
+def test_axes_that_single_precision_cannot_find_are_found_in_double(monkeypatch, silently):
+    """Both happen on a CPU: an error, and values that are not numbers."""
     matrix, found = torch.diag(torch.tensor([2.0, 0.0, 1.0])), torch.linalg.eigh
 
     def stubborn(asked):
-        if asked.dtype == torch.float32:
-            raise torch.linalg.LinAlgError("did not converge")
-        return found(asked)
+        if asked.dtype == torch.float64:
+            return found(asked)
+        if silently:
+            return tuple(part * torch.nan for part in found(asked))
+        raise torch.linalg.LinAlgError("did not converge")
 
     monkeypatch.setattr(torch.linalg, "eigh", stubborn)
     values, vectors = linear._axes(matrix)
     assert values.dtype == torch.float32
     assert torch.allclose(vectors @ torch.diag(values) @ vectors.T, matrix)
-
-
-def test_a_line_search_that_overflows_leaves_the_best_fit_so_far(sets, monkeypatch):
-    train, _ = sets
-    x, _ = linear.standardise(train.x, train.x)
-    regression, share = linear.Regression(x, train.y, 10), torch.ones(len(x))
-    step = torch.optim.LBFGS.step
-
-    def overflowing(self, closure):
-        step(self, closure)
-        raise RuntimeError("value cannot be converted to type float without overflow")
-
-    whole = regression.fit((1e-3,), share, 20)
-    monkeypatch.setattr(torch.optim.LBFGS, "step", overflowing)
-    kept = regression.fit((1e-3,), share, 20)
-    ends = [objective(regression.weights((1e-3,), fit[0])[0], fit[1][0, :, 0], x, train.y, 1e-3) for fit in (whole, kept)]
-    assert ends[1] <= ends[0] * (1 + 1e-4)

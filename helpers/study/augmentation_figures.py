@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from helpers.study import style
-from helpers.study.arms import accuracy
-from helpers.study.augmentation import ablated, cell, grid_likeness, means, pair_rank, published_grid
+from helpers.study.arms import accuracy, listed
+from helpers.study.augmentation import ablated, cell, grid_likeness, means, pair_rank, published_grid, untrained
 from helpers.study.augmentation_settings import OPERATIONS, TELLING
 from helpers.study.claims import Undecided
 from helpers.study.style import canvas, say_missing
@@ -36,10 +36,12 @@ def grid_heatmaps(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     seeds = f"n = {min(counts)}" if min(counts) == max(counts) else f"n = {min(counts)} to {max(counts)} seeds a cell"
     _heatmap(left, ours, figure)
     _heatmap(right, published_grid(), figure)
-    left.set_title(f"ours: {scope}\n{readout}, {seeds}")
-    right.set_title("published: ImageNet, ResNet-50\nlinear, n = 1")
-    figure.suptitle("SimCLR with one branch made in two steps, the other left as it is" + _alike(cells, readout))
-    figure.supxlabel("second step; on the diagonal the step alone", fontsize=10)
+    before = untrained(cells, readout)
+    lost = [each.name for row in OPERATIONS for column in OPERATIONS if (each := cell(cells, row, column)).collapsed]
+    left.set_title(f"ours: {scope}\n{readout}, {seeds}" + (f"; untrained {before:.1f}" if before is not None else ""))
+    right.set_title("published: ImageNet\nlinear")
+    figure.suptitle("One branch made in two steps, the other left as it is" + _alike(cells, readout))
+    figure.supxlabel("second step; on the diagonal the step alone" + (f". Collapsed: {listed(lost)}" if lost else ""), fontsize=10)
     figure.supylabel("first step", fontsize=10)
     return figure
 
@@ -78,54 +80,70 @@ def _alike(cells: pd.DataFrame, readout: str) -> str:
     pair = " + ".join(TELLING)
     return (
         f"\n{pair} is number {rank.value:g} of 21 pairs [{rank.low:g}, {rank.high:g}]; "
-        f"rank correlation of the 49 cells {like.value:.2f} [{like.low:.2f}, {like.high:.2f}] (95 % over test images)"
+        f"rank correlation of the 49 cells {like.value:.2f} [{like.low:.2f}, {like.high:.2f}] (95 % over test images, of these runs)"
     )
 
 
 def row_averages(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     """Each operation by the average of its row, ours and published, as the talk's last column has it."""
-    figure, ((ax,),) = canvas(height=3.6)
+    figure, ((ax,),) = canvas(height=3.8)
     ours, theirs = means(cells, readout).mean(axis=1, skipna=False), published_grid().mean(axis=1)
-    if ours.notna().any():
-        for name in OPERATIONS:
-            ax.plot(theirs[name], ours[name], "o", color=style.BLUE)
-            ax.annotate(name, (theirs[name], ours[name]), xytext=(6, 4), textcoords="offset points")
-        ax.margins(0.12)
-    else:
+    for name in ours.dropna().index:
+        ax.plot(theirs[name], ours[name], "o", color=style.BLUE)
+        ax.annotate(name, (theirs[name], ours[name]), xytext=(6, 4), textcoords="offset points")
+    absent = list(ours.index[ours.isna()])
+    if len(absent) == len(ours):
         say_missing(ax, "rows with all their cells")
+    ax.margins(0.12)
     ax.set(xlabel="published average of the row (%), ImageNet", ylabel=f"our average (%), {readout}")
-    ax.set_title(f"What each operation is worth as the first of two\n[{scope}]")
+    note = f"\nmissing, for want of a cell: {', '.join(absent)}" if absent else ""
+    ax.set_title(f"What each operation is worth as the first of two\n[{scope}]{note}")
     return figure
 
 
 def ablation_curves(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     """A panel an ablation of the full recipe, one scale of accuracy: mean with its 95 % interval, over seeds or over test images."""
-    names = list(LABELS)
-    figure, axes = canvas(2, 3, height=5.6, width=10, sharey=True)
-    kinds = set()
-    for ax, name in zip(axes.flat, names, strict=True):
-        ax.set_xlabel(LABELS[name])
-        found = [(value, *accuracy(arm, readout)) for value, arm in ablated(cells, name)]
-        found = [(value, summary, over) for value, summary, over in found if summary.mean is not None]
-        if not found:
-            ax.text(0.5, 0.5, f"missing:\n{name}", ha="center", va="center", transform=ax.transAxes, color=style.GREY)
+    figure, axes = canvas(2, 3, height=6.0, width=10, sharey=True)
+    before, full = untrained(cells, readout), _unchanged(cells)
+    for ax, (name, label) in zip(axes.flat, LABELS.items(), strict=True):
+        ax.set_xlabel(label)
+        arms = ablated(cells, name)
+        found = [(value, *accuracy(arm, readout), full in arm.runs) for value, arm in arms]
+        if before is not None:
+            ax.axhline(before, color=style.GREY, ls=":", lw=1.5)
+        if not any(summary.n for _, summary, _, _ in found):
+            what = f"missing:\n{name}" if arms else "not part of\nthis variant"
+            ax.text(0.5, 0.5, what, ha="center", va="center", transform=ax.transAxes, color=style.GREY)
+            ax.set_xticks([])
             continue
-        numeric = all(isinstance(value, int | float) for value, _, _ in found)
-        at = [value for value, _, _ in found] if numeric else list(range(len(found)))
-        means_ = np.array([summary.mean for _, summary, _ in found])
-        reach = np.array([[_reach(summary, "low"), _reach(summary, "high")] for _, summary, _ in found]).T
-        ax.errorbar(at, means_, yerr=reach, fmt="o-" if numeric else "o", color=style.BLUE, capsize=3)
-        kinds |= {over for _, _, over in found}
+        numeric = all(isinstance(value, int | float) for value, *_ in found)
+        at = [value if numeric else place for place, (value, *_) in enumerate(found)]
+        middle = np.array([np.nan if summary.mean is None else summary.mean for _, summary, _, _ in found])
+        reach = np.array([[_reach(summary, "low"), _reach(summary, "high")] for _, summary, _, _ in found]).T
+        ax.errorbar(at, middle, yerr=reach, fmt="o-" if numeric else "o", color=style.BLUE, capsize=3)
+        for x, y, (_, _, _, unchanged) in zip(at, middle, found, strict=True):
+            if unchanged:
+                ax.plot(x, y, "D", ms=9, mfc="none", mec=style.VERMILION, mew=1.5)
         if name in LOGARITHMIC:
             ax.set_xscale("log", base=2 if name != "temperature" else 10)
-        ax.set_xticks(at, [f"{value:g}" if numeric else value for value, _, _ in found], rotation=0 if numeric else 20)
+        gone = ["" if summary.n else "\nmissing" for _, summary, _, _ in found]
+        labels = [f"{value:g}{none}" if numeric else f"{value}{none}" for (value, *_), none in zip(found, gone, strict=True)]
+        ax.set_xticks(at, labels, rotation=0 if numeric else 20)
         ax.minorticks_off()
-        ax.set_title(f"n = {_counts([summary.n for _, summary, _ in found])}")
+        over = " or ".join(dict.fromkeys(over for _, _, over, _ in found if over))
+        ax.set_title(f"n = {_counts([summary.n for _, summary, _, _ in found if summary.n])}, bars over {over or 'nothing'}")
     for ax in axes[:, 0]:
         ax.set_ylabel(f"test accuracy, {readout} (%)")
-    over = " or ".join(sorted(kinds - {""})) or "nothing"
-    figure.suptitle(f"One thing changed in the full recipe; bars: 95 % interval over {over}\n[{scope}]")
+    figure.suptitle(f"One thing changed in the full recipe; bars: 95 % interval\n[{scope}]")
+    lines = "; dotted: the untrained encoder" if before is not None else ""
+    figure.supxlabel(f"diamond: the recipe unchanged, the same runs in every panel{lines}", fontsize=10)
     return figure
+
+
+def _unchanged(cells: pd.DataFrame) -> str | None:
+    """The first seed's run of the full recipe: the one that stands in most ablations."""
+    shared = cells[cells["part"] != "grid"].groupby("run")["part"].nunique()
+    return shared.idxmax() if len(shared) and shared.max() > 1 else None
 
 
 def _reach(summary, side: str) -> float:

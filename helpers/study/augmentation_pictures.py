@@ -13,16 +13,18 @@ from helpers.study.augmentation_settings import GRID, AugmentationSettings, Plac
 from helpers.study.material import Material, material
 from helpers.study.style import canvas
 from helpers.views import make_views, unnormalised
+from helpers.views.render import resized
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NINE = 9
 # What a person may turn in the preview: a step's strength, its limits and what it is called.
-STRENGTHS = {
+SLIDERS = {
     "Crop": ("crop_scale", 0.05, 1.0, "smallest share of the area"),
-    "Cutout": ("cutout_side", 0.0, 1.0, "side of the square"),
-    "Color": ("brightness", 0.0, 1.0, "strength"),
-    "Noise": ("noise_sigma", 0.0, 0.5, "deviation"),
+    "Cutout": ("cutout_side", 0.1, 1.0, "side of the square"),
+    "Color": ("brightness", 0.0, 1.0, "share of the study's strength"),
+    "Noise": ("noise_sigma", 0.01, 0.5, "deviation"),
     "Blur": ("blur_sigma", 0.1, 4.0, "largest deviation (pixels)"),
 }
 
@@ -43,19 +45,25 @@ def views_of(s: AugmentationSettings, first: str, second: str, images: torch.Ten
 
 
 def cell_pictures(s: AugmentationSettings) -> Figure:
-    """One view of one image for every cell; on the left of each row the image itself."""
+    """One view of one image for every cell; on the left of each row the image itself. Of nine views the middle one by how much it
+    differs from the image: colours are left alone in one of five."""
     images, _ = pictures(s, 1)
     side = len(s.operations)
     figure, axes = canvas(side, side + 1, height=1.0 * side + 0.9, width=1.0 * (side + 1) + 0.9)
+    plain = images[0].permute(1, 2, 0) / 255
     for i, first in enumerate(s.operations):
-        _show(axes[i, 0], images[0].permute(1, 2, 0).numpy())
+        _show(axes[i, 0], plain.numpy())
         axes[i, 0].set_ylabel(first, rotation=0, ha="right", va="center")
         for j, second in enumerate(s.operations):
-            _show(axes[i, j + 1], views_of(s, first, second, images)[0].numpy())
+            views = views_of(s, first, second, images.repeat(NINE, 1, 1, 1))
+            apart = (views - _sized(plain, views)).abs().mean((1, 2, 3))
+            _show(axes[i, j + 1], views[apart.argsort()[NINE // 2]].numpy())
             if i == 0:
                 axes[i, j + 1].set_title(second, fontsize=10)
     axes[0, 0].set_title("image", fontsize=10)
-    figure.suptitle(f"One view of one test image in every cell: rows the first step, columns the second [{s.dataset}]")
+    figure.suptitle(
+        f"One test image in every cell [{s.dataset}]\nrows: first step, columns: second; the middle of nine views by difference"
+    )
     return figure
 
 
@@ -82,13 +90,13 @@ def preview(s: AugmentationSettings):
 
     first = Dropdown(options=s.operations, value=s.operations[0], description="first")
     second = Dropdown(options=s.operations, value=s.operations[min(2, len(s.operations) - 1)], description="second")
-    sliders, out = {name: _slider(FloatSlider, name) for name in STRENGTHS if name in s.operations}, Output()
+    sliders, out = {name: _slider(s, FloatSlider, name) for name in SLIDERS if name in s.operations}, Output()
 
     def redraw(_=None) -> None:
         shown = {first.value, second.value}
         for name, slider in sliders.items():
             slider.layout.display = "" if name in shown else "none"
-        changes = {key: value for name in shown & set(sliders) for key, value in changes_of(name, sliders[name].value).items()}
+        changes = {key: value for name in shown & set(sliders) for key, value in changes_of(s, name, sliders[name].value).items()}
         with out:
             out.clear_output(wait=True)
             display(pair_pictures(s, first.value, second.value, **changes))
@@ -99,26 +107,34 @@ def preview(s: AugmentationSettings):
     return VBox([first, second, *sliders.values(), out])
 
 
-def _slider(kind, name: str):
-    setting, low, high, text = STRENGTHS[name]
-    held = make_views(GRID, 32).settings
+def _slider(s: AugmentationSettings, kind, name: str):
+    setting, low, high, text = SLIDERS[name]
+    held = _held(s)
     value = {"Crop": held.crop_scale[0], "Color": 1.0, "Blur": held.blur_sigma[1]}.get(name, getattr(held, setting))
-    style_ = {"description_width": "initial"}
-    return kind(
-        value=value, min=low, max=high, step=(high - low) / 20, description=f"{name}: {text}", continuous_update=False, style=style_
-    )
+    look = {"description_width": "initial"}
+    return kind(value=value, min=low, max=high, step=(high - low) / 20, description=f"{name}: {text}", continuous_update=False, style=look)
 
 
-def changes_of(name: str, value: float) -> dict:
-    """The settings of the views for an operation at a strength."""
-    held = make_views(GRID, 32).settings
+def changes_of(s: AugmentationSettings, name: str, value: float) -> dict:
+    """The settings of the views for an operation at a strength; of the colours, a share of the study's."""
+    held = _held(s)
     if name == "Crop":
-        return {"crop_scale": (min(value, 1.0), 1.0)}
+        return {"crop_scale": (value, held.crop_scale[1])}
     if name == "Color":
         return {key: value * getattr(held, key) for key in ("brightness", "contrast", "saturation", "hue")}
     if name == "Blur":
         return {"blur_sigma": (held.blur_sigma[0], max(value, held.blur_sigma[0]))}
-    return {STRENGTHS[name][0]: value}
+    return {SLIDERS[name][0]: value}
+
+
+def _held(s: AugmentationSettings):
+    """The settings that the study's runs have."""
+    return make_views(GRID, 32, **s.strengths).settings
+
+
+def _sized(picture: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+    """The picture [H, W, 3] at the views' size."""
+    return resized(picture.permute(2, 0, 1)[None], views.shape[1])[0].permute(1, 2, 0)
 
 
 def _show(ax, picture: np.ndarray) -> None:

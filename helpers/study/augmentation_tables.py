@@ -17,23 +17,13 @@ from helpers.study.augmentation import (
     pair_rank,
     published_grid,
 )
-from helpers.study.augmentation_settings import GRID, OPERATIONS, TELLING, AugmentationSettings, Place, config_of
+from helpers.study.augmentation_settings import GRID, OPERATIONS, STRENGTHS, TELLING, AugmentationSettings, Place, config_of
 from helpers.study.claims import Undecided
 from helpers.study.recipe_words import in_words, plain
 from helpers.study.report import MISSING
-from helpers.study.statistics import bootstrap_images
+from helpers.study.statistics import TAILS, bootstrap_images
 from helpers.views import ViewSettings, make_views
 
-# The settings that say what a step does, beside those that make it happen.
-FIELDS = {
-    "crop": ("crop_scale", "crop_ratio", "flip"),
-    "turn": ("quarter_turns", "rotation"),
-    "colour": ("jitter", "brightness", "contrast", "saturation", "hue", "grey"),
-    "blur": ("blur", "blur_sigma", "blur_kernel"),
-    "sobel": ("sobel",),
-    "noise": ("noise", "noise_sigma"),
-    "cutout": ("cutout", "cutout_side"),
-}
 Table = tuple[pd.DataFrame, list[str]]
 
 
@@ -42,7 +32,7 @@ def step_table(s: AugmentationSettings) -> pd.DataFrame:
     rows = []
     for name in s.operations:
         settings = make_views(GRID, 32, **config_of(s, Place("grid", name, name)).views.options).settings
-        values = {field: getattr(settings, field) for step in settings.order for field in FIELDS[step]}
+        values = {field: getattr(settings, field) for step in settings.order for field in STRENGTHS[step]}
         words = in_words(ViewSettings(count=1, **values)).partition("; ")[2]
         rows.append({"operation": name, "what it does": words, "settings": "; ".join(f"{k} {plain(v)}" for k, v in values.items())})
     return pd.DataFrame(rows)
@@ -53,7 +43,8 @@ def grid_table(cells: pd.DataFrame, readout: str) -> Table:
     ours, theirs = means(cells, readout), published_grid()
     table = pd.DataFrame(index=ours.index)
     for second in OPERATIONS:
-        table[second] = [f"{_one(mine)} | {his:.1f}" for mine, his in zip(ours[second], theirs[second], strict=True)]
+        flags = [f" ({flag})" if (flag := cell(cells, first, second).flag) else "" for first in OPERATIONS]
+        table[second] = [f"{_one(mine)}{flag} | {his:.1f}" for mine, flag, his in zip(ours[second], flags, theirs[second], strict=True)]
     averages = zip(ours.mean(axis=1, skipna=False), theirs.mean(axis=1), strict=True)
     table["average"] = [f"{_one(mine)} | {his:.1f}" for mine, his in averages]
     return table.rename_axis("first \\ second").reset_index(), _runs(cells, "grid")
@@ -74,7 +65,8 @@ def pair_table(cells: pd.DataFrame, readout: str) -> Table:
                 "pair": " + ".join(pair),
                 "ours": found.value if found else None,
                 "95 % over images": _limits(found),
-                "runs": sum(len(each.records) for each in arms),
+                "runs": sum(len(each.sound) for each in arms),
+                "note": "; ".join(f"{each.name}: {each.flag}" for each in arms if each.flag),
                 "published": round(float(theirs.loc[pair] + theirs.loc[pair[::-1]]) / 2, 2),
             }
         )
@@ -85,7 +77,7 @@ def pair_table(cells: pd.DataFrame, readout: str) -> Table:
 
 
 def agreement_table(cells: pd.DataFrame, readout: str) -> Table:
-    """What the grid says in single numbers, with intervals over test images: seeds hardly enter, see the table of noise."""
+    """What the grid says in single numbers. Intervals are over test images and of these very runs: see the table of noise."""
     asked = {
         f"rank of {' + '.join(TELLING)} among the {len(PAIRS)} pairs": pair_rank,
         "rank correlation with the published grid (Spearman, 49 cells)": grid_likeness,
@@ -102,28 +94,37 @@ def agreement_table(cells: pd.DataFrame, readout: str) -> Table:
 
 
 def noise_table(cells: pd.DataFrame, readout: str) -> Table:
-    """What a cell's value is worth: the cells that were run more than once, each seed, and how far apart two seeds are."""
-    rows, runs = [], []
+    """What a cell's value is worth: the cells that were run more than once, and from which difference on two single runs differ."""
+    rows, runs, squares, freedom = [], [], 0.0, 0
     for first in OPERATIONS:
         for second in OPERATIONS:
             found = cell(cells, first, second)
             measured = {seed: record.evaluations[readout]["top1"] for seed, record in sorted(found.records.items())}
             if len(measured) < 2:
                 continue
-            values = list(measured.values())
-            apart = [abs(a - b) for n, a in enumerate(values) for b in values[n + 1 :]]
-            low, high = bootstrap_images(hits(next(iter(found.records.values())), readout))
+            values = np.array(list(measured.values()))
+            squares, freedom = squares + float(((values - values.mean()) ** 2).sum()), freedom + len(values) - 1
+            low, high = bootstrap_images(hits(found.records[min(found.records)], readout))
             rows.append(
                 {
                     "cell": found.name,
                     **{f"seed {seed}": value for seed, value in measured.items()},
-                    "two seeds differ by (mean)": float(np.mean(apart)),
-                    "most": max(apart),
+                    "sd over seeds": float(values.std(ddof=1)),
                     "95 % over images, one run": f"± {(high - low) / 2:.2f}",
                 }
             )
             runs += found.runs
+    if freedom:
+        pooled = (squares / freedom) ** 0.5
+        rows.append({"cell": "all of these", "sd over seeds": pooled, "two single runs differ (95 %) from": _apart(pooled, freedom)})
     return pd.DataFrame(rows), runs
+
+
+def _apart(sd: float, freedom: int) -> float:
+    """How far apart two single runs must be for their seeds not to explain it: t of the pooled deviation of a difference."""
+    from scipy.stats import t
+
+    return float(t.ppf(TAILS[1], freedom) * 2**0.5 * sd)
 
 
 def ablation_table(cells: pd.DataFrame, readout: str) -> Table:
@@ -139,21 +140,18 @@ def ablation_table(cells: pd.DataFrame, readout: str) -> Table:
 
 
 def overhead_table(cells: pd.DataFrame) -> Table:
-    """What a run takes beyond its own training steps: reading images, building, readouts, the record."""
-    present = {row.run: row.record for row in cells.itertuples() if hasattr(row.record, "manifest")}
-    if not present:
-        return pd.DataFrame(columns=["runs", "whole run (s)", "training (s)", "beyond (s), median", "beyond (s), most"]), []
-    whole = np.array([record.manifest["seconds"] for record in present.values()])
-    training = np.array([record.manifest["training_seconds"] for record in present.values()])
-    beyond = whole - training
-    row = {
-        "runs": len(present),
-        "whole run (s), median": float(np.median(whole)),
-        "training (s), median": float(np.median(training)),
-        "beyond (s), median": float(np.median(beyond)),
-        "beyond (s), most": float(beyond.max()),
-    }
-    return pd.DataFrame([row]), list(present)
+    """What a run takes beyond its own training steps: images, building, readouts. The start of its process and the writing of its
+    record are not in it, and runs in several parts are left out, of which only the last part's time is known."""
+    records = {row.run: row.record for row in cells.itertuples() if hasattr(row.record, "manifest")}
+    whole = {run: record.manifest for run, record in records.items() if not record.manifest.get("resumed")}
+    columns = ["runs", "in several parts", "whole run (s), median", "training (s), median", "beyond (s), median", "beyond (s), most"]
+    if not whole:
+        return pd.DataFrame(columns=columns), []
+    seconds = np.array([manifest["seconds"] for manifest in whole.values()])
+    training = np.array([manifest["training_seconds"] for manifest in whole.values()])
+    beyond = seconds - training
+    values = [len(whole), len(records) - len(whole), np.median(seconds), np.median(training), np.median(beyond), beyond.max()]
+    return pd.DataFrame([dict(zip(columns, values, strict=True))]), list(whole)
 
 
 def _one(value: float | None, digits: int = 1) -> str:

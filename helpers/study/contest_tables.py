@@ -118,6 +118,9 @@ def headline_table(cells: pd.DataFrame) -> Table:
     return _framed(rows or [nothing | _setting(planned, arm, "ResNet")]), list(arm.runs)
 
 
+PLACE = ("part", "backbone", "pretext", "optimizer", "first", "second", "value")  # what tells a cell of some study from another
+
+
 def cost_table(cells: pd.DataFrame) -> Table:
     """Seconds and energy of every run; where nothing was measured the energy is an estimate and says so."""
     rows, runs = [], []
@@ -129,10 +132,7 @@ def cost_table(cells: pd.DataFrame) -> Table:
         rows.append(
             {
                 "run": row.run,
-                "part": row.part,
-                "backbone": row.backbone,
-                "pretext": row.pretext,
-                "optimizer": row.optimizer,
+                **{name: getattr(row, name) for name in PLACE if name in cells},
                 "seed": int(row.seed),
                 "seconds": manifest.get("seconds"),
                 "energy (Wh)": energy.get("watt_hours"),

@@ -48,6 +48,11 @@ def _loaded(key: str) -> Material:
         labelled = labelled[subset(bank.labels[labelled], fraction=data.label_fraction)]
     if len(labelled) < FEWEST:
         raise UserError(f"{len(labelled)} labelled images are too few for a linear probe, which needs {FEWEST}: raise data.label_fraction.")
+    if len(np.unique(bank.labels[labelled])) < 2:
+        raise UserError(
+            f"All {len(labelled)} labelled images of {data.dataset} are of one class, so there is nothing to tell apart. "
+            "Use a dataset of two classes or more."
+        )
     if data.validation is not None:
         tested = held
     else:

@@ -10,16 +10,16 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Strength = Annotated[float, Field(ge=0)]
 
-# What `order` may name, and the settings that make each happen.
+# What `order` may name, and the settings that make each do something: all of one group.
 STEPS = {
-    "crop": ("crop_scale", "flip"),
-    "turn": ("quarter_turns", "rotation"),
-    "colour": ("jitter", "grey"),
-    "blur": ("blur",),
-    "solarize": ("solarize",),
-    "sobel": ("sobel",),
-    "noise": ("noise",),
-    "cutout": ("cutout",),
+    "crop": (("crop_scale",), ("flip",)),
+    "turn": (("quarter_turns",), ("rotation",)),
+    "colour": (("jitter", "brightness"), ("jitter", "contrast"), ("jitter", "saturation"), ("jitter", "hue"), ("grey",)),
+    "blur": (("blur",),),
+    "solarize": (("solarize",),),
+    "sobel": (("sobel",),),
+    "noise": (("noise", "noise_sigma"),),
+    "cutout": (("cutout", "cutout_side"),),
 }
 
 SHARED = ("count", "alternate", "small", "small_side", "small_scale", "mean", "std")  # what belongs to a recipe and not to a view
@@ -86,8 +86,9 @@ class ViewSettings(BaseModel):
         for step in self.order or ():
             if step not in STEPS:
                 raise unknown("step of order", step, STEPS)
-            if not any(getattr(self, name) for name in STEPS[step]):
-                raise UserError(f"order names {step!r}, which does nothing: set {' or '.join(STEPS[step])} above 0.")
+            if not any(all(getattr(self, name) for name in group) for group in STEPS[step]):
+                needed = ", or ".join(" and ".join(group) for group in STEPS[step])
+                raise UserError(f"order names {step!r}, which does nothing as it is set: it needs {needed}.")
         if self.order is not None and (self.mask or self.shift or self.small):
             raise UserError("With an order of steps, mask, shift and small views are not possible: set them to 0, or leave order out.")
         return self

@@ -75,7 +75,7 @@ def sobel(images, s, draws, noise):
 
 def disturbed(images, s, draws, noise):
     assert draws.happens(s.noise).all()
-    return reference.clamp_bounding_boxes(images) if noise is None else (images + s.noise_sigma * noise).clamp(0, 1)
+    return (images + s.noise_sigma * noise).clamp(0, 1)
 
 
 def blurred(images, s, draws, noise):
@@ -133,15 +133,20 @@ def test_the_usual_order_named_is_the_usual_order():
 
 
 def test_every_step_has_its_settings():
-    assert set(STEPS) >= set(NAMES) and {name for names in STEPS.values() for name in names} <= set(ViewSettings.model_fields)
+    assert set(STEPS) >= set(NAMES) and {name for groups in STEPS.values() for group in groups for name in group} <= set(
+        ViewSettings.model_fields
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         (dict(order=("crop", "sobol")), "Unknown step of order 'sobol'. Did you mean 'sobel'"),
-        (dict(order=("blur",), blur=0), "order names 'blur', which does nothing: set blur above 0"),
-        (dict(order=("turn",), quarter_turns=False), "set quarter_turns or rotation above 0"),
+        (dict(order=("blur",), blur=0), "order names 'blur', which does nothing as it is set: it needs blur"),
+        (dict(order=("turn",), quarter_turns=False), "needs quarter_turns, or rotation"),
+        (dict(order=("noise",), noise_sigma=0), "needs noise and noise_sigma"),
+        (dict(order=("cutout",), cutout_side=0), "needs cutout and cutout_side"),
+        (dict(order=("colour",), grey=0, brightness=0, contrast=0, saturation=0, hue=0), "jitter and hue, or grey"),
         (dict(order=("crop",), shift=0.1), "mask, shift and small views are not possible"),
     ],
 )

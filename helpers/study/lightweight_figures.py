@@ -192,7 +192,8 @@ def frozen_against_tuned(cells: pd.DataFrame, scope: str) -> Figure:
     ax.set(xlabel="frozen: linear probe (%)", ylabel="fine-tuned (%)")
     handles = [_handle(name, TECHNIQUE_LOOKS[name][0], "o", "") for name in TECHNIQUES]
     handles += [_handle(net, style.BLACK, NET_LOOKS.get(net, PLAIN_LOOK)[1], "") for net in nets]
-    figure.legend(handles=[*handles, _handle("untrained: grey;\nhollow: collapsed", style.GREY, "o", "")], loc="outside right center")
+    handles += [_handle("untrained", style.GREY, "o", "", "none"), _handle("collapsed", style.ORANGE, "o", "", "none")]
+    figure.legend(handles=handles, loc="outside right center")
     ax.set_title(f"Frozen and fine-tuned accuracy [{scope}]")
     counts = " to ".join(dict.fromkeys(str(each) for each in (min(runs, default=0), max(runs, default=0))))
     figure.supxlabel(f"means over the seeds read both ways (n = {counts}), bars: 95 % interval; dotted: equal", fontsize=9.5)
@@ -261,10 +262,10 @@ def _looks(name: str) -> tuple[str, str]:
     return TECHNIQUE_LOOKS.get(name) or NET_LOOKS.get(name, PLAIN_LOOK)
 
 
-def _handle(name: str, colour: str, marker: str, line: str):
+def _handle(name: str, colour: str, marker: str, line: str, inside: str | None = None):
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], color=colour, marker=marker or None, ls=line or "none", label=name)
+    return Line2D([], [], color=colour, marker=marker or None, ls=line or "none", mfc=inside or colour, label=name)
 
 
 def _alike(ours: np.ndarray, theirs: np.ndarray) -> str:

@@ -23,8 +23,8 @@ from helpers.study.run import build, settings_of
 from helpers.training import Training
 
 WARM, TIMED = 3, 3  # steps; a CUDA graph is first run, then recorded, then replayed
-READOUT = 6.0  # seconds a run spends on probes and maps besides forward passes (measured on two cores)
-DOWNSTREAM = 1.5  # the same of a downstream evaluation, which draws no maps
+READOUT = 1.5  # seconds of a linear probe and kNN besides forward passes (measured on two cores)
+MAPS = 4.5  # the same of t-SNE
 FORWARD = 1 / 3  # of a training step's cost an image
 NUMBERS = ["to do", "cached", "not timed", "minutes", "PFLOP", "Wh"]
 
@@ -75,7 +75,8 @@ def _evaluation_seconds(config: RunConfig, cost: dict) -> float:
     seen = (1 + asked.untrained + downstream) * (train + test) + probes * (min(train, asked.probe_bank or train) + test)
     fine_tunings = asked.untrained + _times(config, asked.finetune_every) if asked.finetune_epochs else 0
     steps = fine_tunings * (asked.finetune_epochs * train + test * FORWARD)
-    return READOUT * (1 + asked.untrained) + DOWNSTREAM * downstream + (seen * FORWARD + steps) * cost["seconds_per_view"]
+    classifiers = READOUT * (1 + asked.untrained + downstream) + MAPS * bool(asked.maps)
+    return classifiers + (seen * FORWARD + steps) * cost["seconds_per_view"]
 
 
 def _times(config: RunConfig, every: int | None) -> int:
@@ -85,11 +86,13 @@ def _times(config: RunConfig, every: int | None) -> int:
 
 def _step_cost(config: RunConfig, device: torch.device) -> dict:
     """Seconds and FLOPs of one training step, timed once and remembered for this device."""
-    training = config.training.changes()
+    training, views = config.training.changes(), config.views.changes()
+    # The steps of a view take next to nothing of a training step, so their order makes no kind: a grid has as many as cells.
+    views["options"] = {name: value for name, value in views.get("options", {}).items() if name != "order"}
     kind = {
         "encoder": config.encoder.changes(),
         "method": config.method.changes(),
-        "views": config.views.changes(),
+        "views": views,
         "data": config.data.changes(),
         "training": {k: v for k, v in training.items() if k not in ("epochs", "rate", "schedule", "warmup_epochs", "weight_decay")},
         "device": describe(device),

@@ -30,7 +30,7 @@ LOGARITHMIC = ("batch size", "temperature", "projector width")
 
 def grid_heatmaps(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     """Ours beside the published grid, each on its own scale of colour, since levels of other data and nets are not to be compared."""
-    figure, ((left, right),) = canvas(1, 2, height=5.0, width=11)
+    figure, ((left, right),) = canvas(1, 2, height=5.2, width=11)
     ours = means(cells, readout)
     counts = [len(cell(cells, first, second).records) for first in OPERATIONS for second in OPERATIONS]
     seeds = f"n = {min(counts)}" if min(counts) == max(counts) else f"n = {min(counts)} to {max(counts)} seeds a cell"
@@ -79,7 +79,7 @@ def _alike(cells: pd.DataFrame, readout: str) -> str:
         return f"\n{why}"
     pair = " + ".join(TELLING)
     return (
-        f"\n{pair} is number {rank.value:g} of 21 pairs [{rank.low:g}, {rank.high:g}]; "
+        f"\n{pair} is number {rank.value:g} of 21 pairs [{rank.low:g}, {rank.high:g}]\n"
         f"rank correlation of the 49 cells {like.value:.2f} [{like.low:.2f}, {like.high:.2f}] (95 % over test images, of these runs)"
     )
 
@@ -109,13 +109,13 @@ def ablation_curves(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         ax.set_xlabel(label)
         arms = ablated(cells, name)
         found = [(value, *accuracy(arm, readout), full in arm.runs) for value, arm in arms]
-        if before is not None:
-            ax.axhline(before, color=style.GREY, ls=":", lw=1.5)
         if not any(summary.n for _, summary, _, _ in found):
             what = f"missing:\n{name}" if arms else "not part of\nthis variant"
             ax.text(0.5, 0.5, what, ha="center", va="center", transform=ax.transAxes, color=style.GREY)
             ax.set_xticks([])
             continue
+        if before is not None:
+            ax.axhline(before, color=style.GREY, ls=":", lw=1.5)
         numeric = all(isinstance(value, int | float) for value, *_ in found)
         at = [value if numeric else place for place, (value, *_) in enumerate(found)]
         middle = np.array([np.nan if summary.mean is None else summary.mean for _, summary, _, _ in found])

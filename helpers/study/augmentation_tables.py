@@ -114,9 +114,10 @@ def noise_table(cells: pd.DataFrame, readout: str) -> Table:
                 }
             )
             runs += found.runs
-    if freedom:
-        pooled = (squares / freedom) ** 0.5
-        rows.append({"cell": "all of these", "sd over seeds": pooled, "two single runs differ (95 %) from": _apart(pooled, freedom)})
+    if not rows:
+        return pd.DataFrame(columns=["cell", "sd over seeds"]), []
+    pooled = (squares / freedom) ** 0.5
+    rows.append({"cell": "all of these", "sd over seeds": pooled, "two single runs differ (95 %) from": _apart(pooled, freedom)})
     return pd.DataFrame(rows), runs
 
 

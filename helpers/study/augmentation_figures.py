@@ -88,9 +88,10 @@ def row_averages(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     """Each operation by the average of its row, ours and published, as the talk's last column has it."""
     figure, ((ax,),) = canvas(height=3.8)
     ours, theirs = means(cells, readout).mean(axis=1, skipna=False), published_grid().mean(axis=1)
-    for name in ours.dropna().index:
+    for place, name in enumerate(theirs[ours.notna()].sort_values().index):
         ax.plot(theirs[name], ours[name], "o", color=style.BLUE)
-        ax.annotate(name, (theirs[name], ours[name]), xytext=(6, 4), textcoords="offset points")
+        above = place % 2  # in turns, so that neighbours' names stay apart
+        ax.annotate(name, (theirs[name], ours[name]), xytext=(6, 4 if above else -12), textcoords="offset points")
     absent = list(ours.index[ours.isna()])
     if len(absent) == len(ours):
         say_missing(ax, "rows with all their cells")
@@ -110,8 +111,7 @@ def ablation_curves(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         arms = ablated(cells, name)
         found = [(value, *accuracy(arm, readout), full in arm.runs) for value, arm in arms]
         if not any(summary.n for _, summary, _, _ in found):
-            what = f"missing:\n{name}" if arms else "not part of\nthis variant"
-            ax.text(0.5, 0.5, what, ha="center", va="center", transform=ax.transAxes, color=style.GREY)
+            say_missing(ax, name, shared=True, why="missing:" if arms else "not part of this variant:")
             ax.set_xticks([])
             continue
         if before is not None:

@@ -56,7 +56,7 @@ def accuracy_curves(cells: pd.DataFrame, readout: str, scope: str, panels: str =
         if before is not None:
             ax.axhline(before, color=style.GREY, ls=":", lw=1.5)
         if not ax.lines:
-            _say_missing(ax, title)
+            say_missing(ax, title, shared=True)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if place + 3 >= len(titles):
             ax.set_xlabel("pretraining epochs")
@@ -128,7 +128,7 @@ def cost_fronts(cells: pd.DataFrame, readout: str, scope: str, *, region: str | 
         ax.set_xlabel(f"{label}, {ways}" if ways else label)
         shown = frame[frame[column].notna()]
         if not len(shown):
-            _say_missing(ax, label)
+            say_missing(ax, label, shared=True)
             continue
         for row in shown.to_dict("records"):
             _mark(ax, row[column], row["accuracy"], row["technique"], row["net"], row["collapsed"])
@@ -251,11 +251,6 @@ def _curve(ax: Axes, arm: Arm, readout: str, look: tuple[str, str]) -> int:
         ax.plot(lines.index, lines.mean(axis=1), color=colour, marker=marker, ms=5)
         ax.fill_between(lines.index, lines.min(axis=1), lines.max(axis=1), color=colour, alpha=0.15, lw=0)
     return len(sound)
-
-
-def _say_missing(ax: Axes, what: str) -> None:
-    """On a panel that shares its vertical axis, whose ticks must stay."""
-    ax.text(0.5, 0.5, f"missing:\n{what}", ha="center", va="center", transform=ax.transAxes, color=style.GREY)
 
 
 def _looks(name: str) -> tuple[str, str]:

@@ -68,7 +68,8 @@ def class_colours(count: int) -> list[tuple[str, str]]:
     return [(colours[index % 10], MARKERS[(index + index // 10) % len(MARKERS)]) for index in range(count)]
 
 
-def say_missing(axes: Axes, what: str) -> None:
-    """A panel that has no data says so."""
-    axes.text(0.5, 0.5, f"missing:\n{what}", ha="center", va="center", transform=axes.transAxes, color=GREY, fontsize=10)
-    axes.set(xticks=[], yticks=[])
+def say_missing(axes: Axes, what: str, shared: bool = False, why: str = "missing:") -> None:
+    """A panel that has no data says so. One that shares its vertical axis with others keeps its ticks, which are theirs too."""
+    axes.text(0.5, 0.5, f"{why}\n{what}", ha="center", va="center", transform=axes.transAxes, color=GREY, fontsize=10)
+    if not shared:
+        axes.set(xticks=[], yticks=[])

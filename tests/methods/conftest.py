@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from helpers.core.seeds import generator
 from helpers.data import Batches, load
@@ -14,6 +15,7 @@ from helpers.evaluation import extract, knn
 from helpers.methods import METHODS, StepBatch
 from helpers.models import build_encoder
 from helpers.training import Stopped, Training, TrainSettings
+from helpers.training.optimizers import build_optimizer
 from helpers.views import make_views
 
 CPU = torch.device("cpu")
@@ -106,6 +108,21 @@ def _knn(encoder, views, dataset):
     return (knn.predict(train.x, train.y, test.x, k=10, classes=10) == test.y).float().mean().item() * 100
 
 
+def begins_to_move(method, weight, optimizer):
+    """Whether the weight's directions stand still in a step at the start of a run and move in one later, under that optimizer."""
+    optimizer = build_optimizer(optimizer, method.parameter_groups(), rate=0.01)
+    views, batch = step(method)
+    directions = [F.normalize(weight.detach(), dim=1)]
+    for batch.progress in (0.0, 0.5):
+        optimizer.zero_grad(set_to_none=True)
+        method.loss(views, batch)[0].backward()
+        optimizer.step()
+        directions.append(F.normalize(weight.detach(), dim=1))
+    stood = torch.allclose(directions[0], directions[1], atol=1e-6)
+    return stood and not torch.allclose(directions[1], directions[2], atol=1e-5)
+
+
 @pytest.fixture
 def contract():
-    return SimpleNamespace(make=make, step=step, gradients=gradients, survives=survives, learns=learns)
+    parts = dict(make=make, step=step, gradients=gradients, survives=survives, learns=learns, begins_to_move=begins_to_move)
+    return SimpleNamespace(**parts)

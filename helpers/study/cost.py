@@ -63,7 +63,7 @@ def forecast(configs: Sequence[RunConfig], device: str = "auto") -> pd.DataFrame
     table = pd.DataFrame(list(rows.values()), columns=["runs", *NUMBERS])
     total = {"runs": "all", **table[NUMBERS].sum().to_dict()}
     table = pd.concat([table, pd.DataFrame([total])], ignore_index=True).astype(dict.fromkeys(NUMBERS[:3], int))
-    return table.round({"minutes": 1, "PFLOP": 6, "Wh": 1})
+    return table.round({"minutes": 2, "PFLOP": 6, "Wh": 1})
 
 
 def _evaluation_seconds(config: RunConfig, cost: dict) -> float:

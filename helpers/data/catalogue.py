@@ -18,12 +18,14 @@ def load(
     root: Path | str | None = None,
     image_size: int | None = None,
     options: dict | None = None,
+    test_share: float | None = None,
     skip_damaged: bool = False,
 ) -> Dataset:
     """The dataset by its name, packed on first use: one of DATASETS, or any folder of DATA_DIR (or of `root`).
 
     Looked for in this order: our pack, torchvision's layout, a folder of class folders, Parquet. `image_size` resizes at packing,
-    `options` go to the embedded dataset's drawing, `skip_damaged` leaves out images that will not decode.
+    `options` go to the embedded dataset's drawing, `test_share` is what becomes the test split of a dataset without one (a fifth
+    where it is left out), `skip_damaged` leaves out images that will not decode.
     """
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise UserError(f"{name!r} is no dataset name: use letters, digits, dots, dashes and underscores, the name of a folder.")
@@ -31,18 +33,25 @@ def load(
         raise UserError(f"image_size is {image_size}: give at least 1, or leave it out to keep the images' own size.")
     if name == "embedded":
         source, options = embedded.find(image_size, options or {})
-        return packing.packed(name, source, {"image_size": options["size"], "options": options}, skip_damaged)
+        return packing.packed(name, source, [{"image_size": options["size"], "options": options}], skip_damaged)[0]
     if options:
         raise UserError(f"Only the embedded dataset takes options; {name!r} was given {', '.join(sorted(options))}.")
     home = data_dir() if root is None else Path(root).expanduser()
-    request = {"image_size": image_size, "options": {}}
+    request = request_of(image_size, test_share)
     source = _find(name, home)
     if source is not None:
-        return packing.packed(name, source, request, skip_damaged)
+        return packing.packed(name, source, [request], skip_damaged)[0]
     pack = packing.kept(name, request, skip_damaged) if root is None else None
     if pack is None:
         raise _missing(name, home)
     return pack
+
+
+def request_of(image_size: int | None, test_share: float | None) -> dict:
+    """What is asked of a dataset's files, as packs are known by it."""
+    if test_share is not None and not 0 < test_share < 1:
+        raise UserError(f"test_share is {test_share!r}: give a share above 0 and below 1.")
+    return {"image_size": image_size, "options": {}} | ({} if test_share is None else {"test_share": test_share})
 
 
 def _find(name: str, home: Path) -> Source | None:

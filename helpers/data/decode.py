@@ -3,59 +3,102 @@
 import io
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from helpers.data.sources import Item, batched
 
 CHUNK = 32
+FOURTH = ("RGBA", "RGBX", "RGBa")  # modes of PIL with a band beyond red, green and blue
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One image: where it came from, its pixels uint8 [3,h,w] at each size asked for (none if it would not decode, and why), and
+    whether it had a fourth band, which is left out."""
+
+    where: str
+    pixels: tuple[np.ndarray, ...] = ()
+    why: str = ""
+    fourth: bool = False
 
 
 def pixels(content: bytes | Path | np.ndarray, size: int | None) -> np.ndarray:
     """One image as uint8 [3,h,w]. With a size: the centre square, resized to it (PIL, bilinear, antialiased)."""
-    if isinstance(content, np.ndarray):
-        if size is None or content.shape[:2] == (size, size):
-            return content.transpose(2, 0, 1)
-        image = Image.fromarray(np.ascontiguousarray(content))
-    else:
-        image = Image.open(content if isinstance(content, Path) else io.BytesIO(content))
-        if size is not None:
-            image.draft("RGB", (2 * size, 2 * size))  # a large JPEG is decoded at a fraction of its size
-    if image.mode.startswith("I"):  # 16 bits of grey: PIL's own conversion would clip them to white
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    image = image.convert("RGB")
-    if size is not None and image.size != (size, size):
-        side = min(image.size)
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
-    return np.asarray(image).transpose(2, 0, 1)
+    return _at_sizes(content, [size])[0][0]
 
 
-def decoded(items: Iterable[Item], size: int | None) -> Iterator[tuple[str, np.ndarray | str]]:
-    """Where each image came from and its pixels, or why it would not decode; in order, with a bounded number in memory."""
+def decoded(items: Iterable[Item], sizes: Sequence[int | None]) -> Iterator[Decoded]:
+    """The images in order, each read once for all sizes, with a bounded number in memory."""
     workers = min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque = deque()
         for chunk in batched(items, CHUNK):
-            waiting.append(pool.submit(_decode, chunk, size))
+            waiting.append(pool.submit(_decode, chunk, sizes))
             if len(waiting) > 2 * workers:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
 
 
-def _decode(chunk: Iterable[Item], size: int | None) -> list[tuple[str, np.ndarray | str]]:
-    results: list = []
+def _decode(chunk: Iterable[Item], sizes: Sequence[int | None]) -> list[Decoded]:
+    results = []
     for where, content in chunk:
         try:
-            results.append((where, pixels(content, size)))
+            found, fourth = _at_sizes(content, sizes)
+            results.append(Decoded(where, tuple(found), fourth=fourth))
         except Exception as error:  # PIL's plugins raise nearly anything on damaged files
-            results.append((where, _why(error)))
+            results.append(Decoded(where, why=_why(error)))
     return results
+
+
+def _at_sizes(content: bytes | Path | np.ndarray, sizes: Sequence[int | None]) -> tuple[list[np.ndarray], bool]:
+    """The pixels at each size, each as if it alone had been asked for; and whether there was a fourth band."""
+    if isinstance(content, np.ndarray):
+        return [_squared(content, size) for size in sizes], False
+    stored = content.read_bytes() if isinstance(content, Path) else content
+    image = Image.open(io.BytesIO(stored))
+    fourth = image.mode in FOURTH
+    if not isinstance(image, JpegImageFile):
+        whole = _coloured(image)
+        return [_squared(whole, size) for size in sizes], fourth
+    found = []
+    for size in sizes:  # a large JPEG is decoded at a fraction of its size, which costs a fraction of the time
+        image = Image.open(io.BytesIO(stored))
+        if size is not None:
+            image.draft("RGB", (2 * size, 2 * size))
+        found.append(_squared(_coloured(image), size))
+    return found, fourth
+
+
+def _coloured(image: Image.Image) -> Image.Image:
+    """In red, green and blue of 8 bits each; of 16 bits the upper 8."""
+    if image.mode == "F":
+        raise ValueError("it holds floating-point numbers; save it with 8 or 16 bits a band")
+    if image.mode.startswith("I"):  # whole numbers of grey: PIL's own conversion would clip them to white
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise ValueError("it holds numbers beyond 16 bits; save it with 8 or 16 bits a band")
+        image = Image.fromarray((values >> 8).astype(np.uint8))
+    return image.convert("RGB")
+
+
+def _squared(image: Image.Image | np.ndarray, size: int | None) -> np.ndarray:
+    if isinstance(image, np.ndarray):
+        if size is None or image.shape[:2] == (size, size):
+            return image.transpose(2, 0, 1)
+        image = Image.fromarray(np.ascontiguousarray(image))
+    if size is not None and image.size != (size, size):
+        side = min(image.size)
+        left, top = (image.width - side) / 2, (image.height - side) / 2
+        image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+    return np.asarray(image).transpose(2, 0, 1)
 
 
 def _why(error: Exception) -> str:

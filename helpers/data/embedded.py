@@ -24,8 +24,10 @@ OPTIONS = {
     "colour_means": False,
     "upright": True,
     "background": "plain",
+    "seen": "front",
 }
 BACKGROUNDS = ("plain", "own")
+SEEN = ("front", "above")
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 SUPERSAMPLE = 2
 
@@ -37,6 +39,11 @@ STRETCH = 0.2  # log of the widest aspect
 DARK, LIGHT = (0.25, 0.42), (0.58, 0.75)  # lightness of the two sides
 CHROMA = 0.35  # most saturated colour
 HUES = (0.01, 0.13)  # from red to yellow, as turns
+# Seen from above: some of a class's things lie about, each turned as it happens, smaller than one seen from the front.
+COPIES = (2, 4)
+SMALLER = (0.15, 0.25)
+QUARTERS = np.array([[-0.25, -0.25], [-0.25, 0.25], [0.25, -0.25], [0.25, 0.25]])  # each copy lies near the middle of its own
+ABOUT = 0.08
 CHUNK = 4_000_000  # drawn points held at once: bounds the memory at any image size
 
 
@@ -50,26 +57,31 @@ def draw(
     colour_means: bool = False,
     upright: bool = True,
     background: str = "plain",
+    seen: str = "front",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images uint8 [n,3,s,s], labels int64 [n] and masks uint8 [n,s,s] (coverage by the shape, 0 to 255) of one part (split).
 
     colour_means: every class has its own hue. upright: one pose for all, else any rotation. background: "own" gives each image a
-    pattern of its own (which an encoder will happily learn instead of the shape).
+    pattern of its own (which an encoder will happily learn instead of the shape). seen: from the "front" one shape, from "above"
+    several of the class, each turned any way, so that no side of the image is up.
     """
     for name, value, least in (("count", count, 1), ("size", size, 8), ("classes", classes, 1)):
         _check(name, value, least)
     if background not in BACKGROUNDS:
         raise unknown("background of the embedded dataset", background, BACKGROUNDS)
+    if seen not in SEEN:
+        raise unknown("side the embedded dataset is seen from", seen, SEEN)
     draws = np.random.default_rng(derive(seed, "embedded", part))
     labels = draws.permutation(np.arange(count) % classes).astype(np.int64)
-    place = _places(draws, count, upright)
+    layers = [(_places(draws, count, upright), np.ones(count, dtype=bool))] if seen == "front" else _scattered(draws, count)
     front, back = _colours(draws, labels, classes, colour_means)
-    masks = np.empty((count, size, size), dtype=np.uint8)
-    for label in range(classes):
-        distance = shape(label)[1]
-        members = np.flatnonzero(labels == label)
-        for chosen in np.array_split(members, max(1, -(-len(members) * (size * SUPERSAMPLE) ** 2 // CHUNK))):
-            masks[chosen] = _coverage(distance, size, place[chosen])
+    masks = np.zeros((count, size, size), dtype=np.uint8)
+    for place, there in layers:
+        for label in range(classes):
+            members = np.flatnonzero((labels == label) & there)
+            for chosen in np.array_split(members, max(1, -(-len(members) * (size * SUPERSAMPLE) ** 2 // CHUNK))):
+                if len(chosen):
+                    masks[chosen] = np.maximum(masks[chosen], _coverage(shape(label)[1], size, place[chosen]))
     return _paint(draws, masks, front, back, background), labels, masks
 
 
@@ -84,7 +96,7 @@ def find(image_size: int | None, options: dict) -> tuple[Source, dict]:
     for part in ("train", "test"):
         _check(part, chosen[part], 1)
     code = b"".join(Path(__file__).with_name(file).read_bytes() for file in ("embedded.py", "shapes.py"))
-    return Source([hashlib.sha256(code).hexdigest()], lambda: _open(**chosen)), chosen
+    return Source([hashlib.sha256(code).hexdigest()], lambda share: _open(**chosen)), chosen
 
 
 def _open(train: int, test: int, **options) -> Opened:
@@ -107,10 +119,28 @@ def _check(name: str, value: object, least: int) -> None:
         raise UserError(f"The embedded dataset's {name} is {value!r}: give a whole number of at least {least}.")
 
 
+def _scattered(draws: np.random.Generator, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each copy of the shape where it lies in every image, and in which images it is there."""
+    copies = draws.integers(COPIES[0], COPIES[1] + 1, count)
+    quarter = draws.permuted(np.tile(np.arange(len(QUARTERS)), (count, 1)), axis=1)
+    layers = []
+    for copy in range(COPIES[1]):
+        scale = draws.uniform(*SMALLER, count)
+        centre = QUARTERS[quarter[:, copy]].T + draws.uniform(-ABOUT, ABOUT, (2, count))
+        layers.append((_laid(draws, scale, centre, upright=False), copy < copies))
+    return layers
+
+
 def _places(draws: np.random.Generator, count: int, upright: bool) -> np.ndarray:
-    """Where each image's shape lies, float32 [n,6]: a 2 x 2 matrix and a shift from image to shape coordinates."""
+    """Where each image's one shape lies."""
     scale = draws.uniform(*SCALES, count)
     centre = draws.uniform(-1, 1, (2, count)) * (0.5 - INSIDE * scale)
+    return _laid(draws, scale, centre, upright)
+
+
+def _laid(draws: np.random.Generator, scale: np.ndarray, centre: np.ndarray, upright: bool) -> np.ndarray:
+    """From image to shape coordinates, float32 [n,6]: a 2 x 2 matrix and a shift."""
+    count = len(scale)
     stretch = np.exp(draws.uniform(-STRETCH, STRETCH, count))  # what a random crop's aspect ratio does
     mirror = draws.choice((-1.0, 1.0), count)
     angle = np.zeros(count) if upright else draws.uniform(0, 2 * np.pi, count)

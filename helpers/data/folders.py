@@ -1,6 +1,7 @@
 """A folder of class folders, with or without train and test folders above them."""
 
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ def find(name: str, places: list[Path]) -> Source | None:
     for place in places:
         files = _files(place)
         if files:
-            return Source(stamp(files), lambda place=place, files=files: _open(name, place, files))
+            return Source(stamp(files), lambda share, place=place, files=files: _open(name, place, files, share))
     return None
 
 
@@ -31,7 +32,7 @@ def _files(place: Path) -> list[Path]:
     return [path for path, names in parts if len(names) > 1 and not any(part.startswith(".") for part in names) and path.is_file()]
 
 
-def _open(name: str, place: Path, files: list[Path]) -> Opened:
+def _open(name: str, place: Path, files: list[Path], share: float) -> Opened:
     by_split: dict[str, list[Path]] = {}
     has_splits = (place / "train").is_dir()
     for path in files:
@@ -44,8 +45,39 @@ def _open(name: str, place: Path, files: list[Path]) -> Opened:
     roots = {split: place / split if has_splits else place for split in by_split}
     labelled = [_class(path, roots[split]) for split, paths in by_split.items() if split != "unlabeled" for path in paths]
     classes = tuple(sorted(set(labelled)))
-    splits, note = with_test({split: _split(place, roots[split], paths, classes, split) for split, paths in by_split.items()})
+    _check(name, place, files, set(roots.values()))
+    splits, note = with_test({split: _split(place, roots[split], paths, classes, split) for split, paths in by_split.items()}, share)
     return Opened(splits, classes, f"images in {name}/, one folder a class{note}")
+
+
+def _check(name: str, place: Path, files: list[Path], roots: Iterable[Path]) -> None:
+    """Classes without an image and pictures that are there twice: nobody means them, and they would spoil a split unseen."""
+    full = {path.relative_to(root).parts[0] for root in roots for path in files if root in path.parents}
+    empty = sorted({folder.name for root in roots for folder in root.iterdir() if folder.is_dir() and folder.name not in full})
+    if empty := [folder for folder in empty if not folder.startswith(".")]:
+        raise DataError(f"{name}/ has class folders without an image: {_listed(empty)}. Put images there or remove the folders.")
+    alike: dict[str, set[str]] = {}
+    for folder in full:
+        alike.setdefault(_plain(folder), set()).add(folder)
+    if twice := [sorted(names) for names in alike.values() if len(names) > 1]:
+        raise DataError(f"{name}/ has class folders that differ in letters' case or coding alone: {_listed(twice[0])}. Make them one.")
+    seen: dict[tuple[Path, str], Path] = {}
+    for path in files:
+        other = seen.setdefault((path.parent, _plain(path.stem)), path)
+        if other is not path:
+            where = path.relative_to(place).parent
+            raise DataError(
+                f"Two files of one name in {name}/{where}/: {other.name} and {path.name}. The same picture twice could end up in train "
+                "and in test. Remove one of them, or give it a name of its own."
+            )
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _class(path: Path, root: Path) -> str:

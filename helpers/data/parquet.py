@@ -24,11 +24,11 @@ def find(name: str, places: list[Path]) -> Source | None:
         for folder in (place, place / "data"):
             files = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
             if files:
-                return Source(stamp(files), lambda files=files: _open(name, files))
+                return Source(stamp(files), lambda share, files=files: _open(name, files, share))
     return None
 
 
-def _open(name: str, files: list[Path]) -> Opened:
+def _open(name: str, files: list[Path], share: float) -> Opened:
     shards: dict[str, list[Path]] = {}
     for path in files:
         shards.setdefault(re.split(r"-\d+", path.stem)[0], []).append(path)
@@ -37,7 +37,7 @@ def _open(name: str, files: list[Path]) -> Opened:
     splits = {split: _split(paths, text) for split, paths in shards.items()}
     every = np.concatenate([np.empty(0, dtype=np.int64), *(split.labels for split in splits.values() if split.labels is not None)])
     classes = names_of_classes(every, names or text, files[0])
-    splits, note = with_test(splits)
+    splits, note = with_test(splits, share)
     return Opened(splits, classes, f"Parquet files of {name}/{note}")
 
 

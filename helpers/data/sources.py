@@ -14,7 +14,7 @@ from helpers.core.seeds import derive
 # One image: where it came from (for errors), and its encoded bytes, its file, or its pixels as uint8 [h,w,3].
 Item = tuple[str, bytes | Path | np.ndarray]
 
-TRAIN_SHARE = 0.8
+TEST_SHARE = 0.2  # of each class, where a dataset has no test split
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,12 @@ class Opened:
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset that was found: a stamp that changes when its content does, and how to open it."""
+    """A dataset that was found: a stamp that changes when its content does, and how to open it.
+
+    open() takes the share of each class that becomes the test split where the dataset has none of its own."""
 
     stamp: list
-    open: Callable[[], Opened]
+    open: Callable[[float], Opened]
 
 
 def stamp(files: list[Path]) -> list:
@@ -73,8 +75,8 @@ def names_of_classes(labels: np.ndarray, names: tuple[str, ...] | None, where: P
     return names
 
 
-def with_test(splits: dict[str, RawSplit]) -> tuple[dict[str, RawSplit], str]:
-    """The splits with a test split, and what was done to get one: a validation split renamed, or a fifth of each class held out."""
+def with_test(splits: dict[str, RawSplit], share: float = TEST_SHARE) -> tuple[dict[str, RawSplit], str]:
+    """The splits with a test split, and what was done to get one: a validation split renamed, or a share of each class held out."""
     splits = dict(splits)
     if "test" in splits or not splits:
         return splits, ""
@@ -85,19 +87,20 @@ def with_test(splits: dict[str, RawSplit]) -> tuple[dict[str, RawSplit], str]:
     whole = splits.get("train") if "train" in splits else next(iter(splits.values())) if len(splits) == 1 else None
     if whole is None or whole.labels is None or whole.count < 2:
         return splits, ""
-    keep = _held_in(whole.labels)
+    keep = _held_in(whole.labels, share)
     made = {"train": _part(whole, keep), "test": _part(whole, ~keep)}
     kept = {name: split for name, split in splits.items() if split is not whole}
-    return made | kept, "; it has no test split, so a seeded fifth of each class serves as test"
+    told = "fifth" if share == TEST_SHARE else f"{100 * share:g} %"
+    return made | kept, f"; it has no test split, so a seeded {told} of each class serves as test"
 
 
-def _held_in(labels: np.ndarray) -> np.ndarray:
-    """True for the images that stay in train: a seeded 80 % of each class, at least one either way where a class has two."""
+def _held_in(labels: np.ndarray, share: float) -> np.ndarray:
+    """True for the images that stay in train: a seeded part of each class, at least one either way where a class has two."""
     keep = np.zeros(len(labels), dtype=bool)
     draws = np.random.default_rng(derive(0, "split"))
     for label in np.unique(labels):
         members = draws.permutation(np.flatnonzero(labels == label))
-        stay = round(TRAIN_SHARE * len(members))
+        stay = round((1 - share) * len(members))
         keep[members[: max(1, min(stay, len(members) - 1))]] = True
     return keep
 

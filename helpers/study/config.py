@@ -45,6 +45,10 @@ class Section(BaseModel):
             problems = "; ".join(_problem(p) for p in error.errors())
             raise UserError(f"{type(self).__name__}: {problems}") from error
 
+    def prepared(self) -> "Section":
+        """A study's settings once what they name is there to be read; most need nothing."""
+        return self
+
     def changes(self) -> dict:
         """What differs from the defaults, as plain JSON."""
         return self.model_dump(mode="json", exclude_defaults=True)
@@ -72,6 +76,8 @@ class Data(Section):
     label_fraction: Share = 1.0  # of the train labels that supervised training and the probes may see
     validation: Positive | None = None  # training images kept out of training that stand in for the test set, to choose by
     options: dict[str, Any] = {}  # of the embedded dataset's generator
+    test_share: Annotated[float, Field(gt=0, lt=1)] | None = None  # of each class, where a dataset has no test split; None: a fifth
+    skip_damaged: bool = False  # leave out images that will not decode
 
 
 class Encoder(Section):
@@ -176,6 +182,7 @@ class Evaluation(Section):
     cka: bool = True  # keep principal features, to compare encoders
     tints: bool = False  # keep what the probe calls the test images when they are tinted blue and red
     pictures: bool = False  # keep saliency maps, neighbours and thumbnails of some images
+    transfer: Data | None = None  # another dataset, on which the trained encoder is read out as well
 
     @field_validator("probe")
     @classmethod

@@ -8,12 +8,12 @@ import torch
 
 from helpers.core.errors import TrainingStopped
 from helpers.core.files import write_with
+from helpers.core.progress import line
 from helpers.evaluation import extract, probe
 from helpers.evaluation.finetune import finetune
 from helpers.methods import Method
 from helpers.study.config import RunConfig
 from helpers.study.material import Material
-from helpers.training.progress import line
 from helpers.views import make_views
 
 READOUTS = ("linear", "finetune")

@@ -25,10 +25,16 @@ class Material:
     test_indices: np.ndarray
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def _loaded(key: str) -> Material:
     data = Data.model_validate_json(key)
-    dataset = load(data.dataset, image_size=data.image_size, options=data.options or None)
+    dataset = load(
+        data.dataset,
+        image_size=data.image_size,
+        options=data.options or None,
+        test_share=data.test_share,
+        skip_damaged=data.skip_damaged,
+    )
     train_split, test_split = dataset.split(data.train_split), dataset.split(data.test_split)
     available = len(train_split.images)
     if data.train_images is not None and data.train_images > available:

@@ -11,6 +11,8 @@ import pandas as pd
 from helpers.core.devices import describe, pick_device
 from helpers.core.errors import UserError, nearest, pick, unknown
 from helpers.core.files import results_dir
+from helpers.study.aid_settings import READINGS as AID_READINGS
+from helpers.study.aid_settings import AidSettings
 from helpers.study.augmentation_settings import READINGS as GRID_READINGS
 from helpers.study.augmentation_settings import AugmentationSettings
 from helpers.study.config import Section
@@ -29,6 +31,7 @@ STUDIES: dict[str, tuple[type[Section], tuple[str, ...]]] = {
     "speedrun": (SpeedrunSettings, RACE_READINGS),
     "lightweight_architectures": (LightweightSettings, LIGHT_READINGS),
     "augmentation_grid": (AugmentationSettings, GRID_READINGS),
+    "aid_remote_sensing": (AidSettings, AID_READINGS),
 }
 
 
@@ -97,11 +100,11 @@ def open_study(name: str, namespace: dict) -> Study:
     values = preset_values(name, preset, reading)
     given = {key: namespace[key] for key in known if key not in CONTROLS and namespace.get(key) is not None}
     values |= given
-    if values["dataset"] == "embedded":
+    if values["dataset"] == "embedded" and not values.get("data_dir"):
         values["scope"] = "embedded"
     elif is_custom(given):  # no longer the paper's sizes, whatever preset it began from
         values["scope"] = "reduced"
-    settings = settings_class(**values)
+    settings = settings_class(**values).prepared()
     variant = variant_name(preset, reading, given)
     device = namespace.get("device") or "auto"
     pick_device(device)

@@ -30,7 +30,7 @@ from helpers.study.manifest import code_version, host, versions
 from helpers.study.material import Material, material
 from helpers.training import Stopped, Training, TrainSettings, range_test
 from helpers.training.checkpoints import remove
-from helpers.training.progress import EpochReport, line
+from helpers.training.epoch_report import EpochReport
 from helpers.training.watch import collapsed
 from helpers.views import make_views
 
@@ -167,6 +167,9 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
         )
         evaluations["linear_block"] = {"top1": blocks.top1[blocks.best], "block": blocks.best, "blocks": blocks.top1}
         arrays["linear_block.predictions"] = small(blocks.predictions.cpu().numpy())
+    if config.evaluation.transfer is not None:
+        elsewhere = _evaluate(config, method, material(config.evaluation.transfer), device)
+        evaluations |= {f"{name}_transfer": value for name, value in elsewhere.evaluations.items()}
     if config.evaluation.cka:
         arrays["cka.features"] = cka_features(result.test.x, m=CKA_IMAGES)
     if config.evaluation.maps:
@@ -183,7 +186,7 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
     work = (config.method.model_dump_json(), *method.views.sizes, batches.batch_size, config.training.accumulate)
     described = {
         "resolved": resolved,
-        "startup": {"process_seconds": round(age, 2), "first_step_seconds": _rounded(training.first_step_seconds)},
+        "startup": {"process_seconds": round(age, 2), "first_step_seconds": training.first_step_seconds},
         "resumed": training.resumed_at,
         "training_seconds": round(sum(row["seconds"] for row in metrics), 2),  # also of a run in several parts
         "parameters": parameters(method.encoder),
@@ -211,10 +214,6 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
     )
     remove(folder)
     return record
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 3)
 
 
 def _read(config: RunConfig, images: Material, device: torch.device) -> dict:

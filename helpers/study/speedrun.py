@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.core.files import REPOSITORY
+from helpers.core.progress import line
 from helpers.study import records
 from helpers.study.alone import STOPPED
 from helpers.study.config import RunConfig
@@ -23,7 +24,6 @@ from helpers.study.speedrun_settings import PROTOCOL
 from helpers.study.statistics import Summary, summary
 from helpers.study.sweep import Outcome
 from helpers.training import graceful
-from helpers.training.progress import line
 
 POLL = 0.2  # seconds between two looks at the raced process
 PARTS = ("imports", "data and net", "first step", "training", "probes")

@@ -11,11 +11,11 @@ import torch
 
 from helpers.core.devices import device_lost, pick_device
 from helpers.core.errors import DataError, RecordError, TrainingStopped, UserError, pick
+from helpers.core.progress import line
 from helpers.study import records
 from helpers.study.config import RunConfig
 from helpers.study.run import run
 from helpers.training import Stopped, graceful
-from helpers.training.progress import line
 
 
 @dataclass

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from helpers.core.progress import line
 from helpers.methods import Method
-from helpers.training.progress import line
 
 
 def compiled(method: Method, device: torch.device, *, graphs: bool) -> Callable:

@@ -138,7 +138,7 @@ class Training:
             self.optimizer.step()
         if self.first_step_seconds is None:
             wait(self.device)
-            self.first_step_seconds = time.perf_counter() - started
+            self.first_step_seconds = round(time.perf_counter() - started, 3)
         self.step += 1
         self.method.after_step(self.step / self.total)
         self.losses.append(loss)

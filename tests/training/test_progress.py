@@ -3,7 +3,7 @@
 import ipywidgets
 from IPython import display
 
-from helpers.training import progress
+from helpers.training import epoch_report as progress
 
 ROW = {"epoch": 2, "loss": 4.5, "knn": 31.25, "seconds": 3.0}
 

@@ -1,24 +1,8 @@
-"""Progress: one line an epoch in batch, a live bar in JupyterLab, never both."""
+"""A run's epochs for whoever watches: one line each in batch, a live bar in JupyterLab, never both."""
 
-import os
-import sys
 import time
-from pathlib import Path
 
-
-def in_lab() -> bool:
-    """Whether a person watches: a Jupyter kernel that no batch command started (that sets PROGRESS_FILE)."""
-    return "ipykernel" in sys.modules and "PROGRESS_FILE" not in os.environ
-
-
-def line(text: str) -> None:
-    """A line for whoever watches a batch run: into PROGRESS_FILE where one is set, so that no notebook is flooded; else printed."""
-    path = os.environ.get("PROGRESS_FILE")
-    if path:
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
-    else:
-        print(text, flush=True)
+from helpers.core.progress import in_lab, line
 
 
 class EpochReport:

@@ -13,6 +13,7 @@ import torch
 from helpers.core.clock import process_seconds
 from helpers.core.devices import pick_device
 from helpers.core.files import cache_dir, lock
+from helpers.core.progress import line
 from helpers.core.seeds import derive
 from helpers.data import Batches
 from helpers.evaluation import evaluate, extract, knn

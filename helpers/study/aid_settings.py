@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from helpers.core.errors import DataError, UserError, pick
+from helpers.core.errors import DataError, pick
 from helpers.data import own
 from helpers.evaluation.knn import protocol_setting
 from helpers.models import resolve_stem
@@ -209,15 +209,3 @@ def _readouts(s: AidSettings, place: Place) -> dict:
     if place.part == "count" and place.images == s.companion.many:
         asked["transfer"] = scenes(s, s.companion.image_size)
     return asked
-
-
-def checked(s: AidSettings, places: list[Place]) -> list[RunConfig]:
-    """The configs of the places, each of them possible, before anything is trained."""
-    configs = []
-    for place in places:
-        try:
-            configs.append(config_of(s, place))
-        except UserError as error:
-            size = place.size or s.image_size
-            raise UserError(f"{place.part}, {place.backbone}, {place.pretext} at {size} px: {error}") from error
-    return configs

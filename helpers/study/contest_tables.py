@@ -46,7 +46,7 @@ def range_table(cells: pd.DataFrame) -> Table:
                     "max rate": resolved.get("rate"),
                     "rate at lowest loss": resolved.get("rate_at_minimum"),
                     "factor": f"{resolved['factor']:.3g}" if "factor" in resolved else "",
-                    "found by": _found_by(resolved),
+                    "found by": found_by(resolved),
                 }
             )
             runs += [*arm.runs, *([resolved["range_test"]] if resolved.get("range_test") else [])]
@@ -165,7 +165,7 @@ def _setting(cells: pd.DataFrame, arm: Arm, backbone: str) -> dict:
     }
 
 
-def _found_by(resolved: dict) -> str:
+def found_by(resolved: dict) -> str:
     if not resolved:
         return "missing"
     if not resolved.get("range_test"):

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 STAGES = (("coarse", style.SKY), ("fine", style.BLUE))
 
 
-def range_test_curves(tests: pd.DataFrame, cells: pd.DataFrame, scope: str) -> Figure:
-    """One panel a backbone and optimizer. `tests`: backbone, optimizer, run, record a row; the rates taken are those of the cells."""
+def range_test_curves(tests: pd.DataFrame, cells: pd.DataFrame, scope: str, parts: tuple[str, ...] = ("contest", "fairness")) -> Figure:
+    """One panel a backbone and optimizer. `tests`: backbone, optimizer, run, record a row; the rates taken are those of the cells of
+    these parts."""
     from matplotlib.lines import Line2D  # here, as a notebook imports this module before it has anything to draw
 
     backbones = [backbone for backbone in BACKBONES if (tests["backbone"] == backbone).any()] or list(BACKBONES)
@@ -38,7 +39,7 @@ def range_test_curves(tests: pd.DataFrame, cells: pd.DataFrame, scope: str) -> F
             elif record is None:
                 say_missing(axes, f"range test of {backbone}, {optimizer}")
             else:
-                _draw(axes, record, _taken(cells, record.id))
+                _draw(axes, record, _taken(cells[cells["part"].isin(parts)], record.id))
     for axes in panels[-1]:
         axes.set_xlabel("learning rate (log scale)")
     for axes in panels[:, 0]:
@@ -50,9 +51,9 @@ def range_test_curves(tests: pd.DataFrame, cells: pd.DataFrame, scope: str) -> F
 
 
 def _taken(cells: pd.DataFrame, test: str) -> dict[str, float]:
-    """{optimizer: maximum rate} of the runs that took theirs from this test, the sweep of wrong rates apart."""
+    """{optimizer: maximum rate} of the runs that took theirs from this test."""
     used = {}
-    for row in cells[cells["part"].isin(("contest", "fairness"))].itertuples():
+    for row in cells.itertuples():
         resolved = getattr(row.record, "manifest", {}).get("resolved", {})
         if resolved.get("range_test") == test:
             used[row.optimizer] = resolved["rate"]

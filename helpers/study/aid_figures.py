@@ -44,7 +44,7 @@ def forensic_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     panels[0].set_ylabel(f"test accuracy, {readout} (%)")
     panels[1].set_xlabel("input scaling, and below it the maximum rate")
     handles = [
-        panels[0].plot([], [], "D", mfc="none", color=style.BLACK, label="published, as it was run")[0],
+        panels[0].plot([], [], "D", mfc="none", color=style.BLACK, label="published on AID, as it was run")[0],
         panels[0].plot([], [], ":", color=style.GREY, label="the same net untrained")[0],
         panels[0].plot([], [], "--", color=style.VERMILION, lw=1, label="chance")[0],
     ]
@@ -68,14 +68,13 @@ def backbone_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         if theirs:
             ax.plot(place, theirs["last"], "D", mfc="none", color=style.BLACK, ms=8)
     ax.set_xticks(range(len(BACKBONES)), [f"{each}\n(n = {len(aid.main(cells, each).records)})" for each in BACKBONES])
-    looks = (("v", "untrained"), ("o", "contrast"), ("s", "with labels"), ("_", "mean over classes"), ("D", "published (contrast)"))
+    looks = (("v", "untrained"), ("o", "contrast"), ("s", "with labels"), ("_", "mean over classes"), ("D", "published on AID (contrast)"))
     handles = [
         ax.plot([], [], marker, color=style.GREY if marker in "vos" else style.BLACK, mfc="none" if marker == "D" else None, label=label)[0]
         for marker, label in looks
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, handletextpad=0.2, columnspacing=1.0)
-    ax.set(xlim=(-0.5, len(BACKBONES) - 0.5), ylabel=f"test accuracy, {readout} (%)\n{INTERVALS}")
-    ax.yaxis.label.set_size(9.5)
+    ax.set(xlim=(-0.5, len(BACKBONES) - 0.5), xlabel=INTERVALS, ylabel=f"test accuracy, {readout} (%)")
     ax.set_title(f"Accuracy by backbone, right scaling and tested rate\n[{scope}]")
     return figure
 
@@ -94,8 +93,7 @@ def class_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     names = [f"{row['class']} ({row['test images']})" for _, row in table.iterrows()]
     ax.set_yticks(range(len(table)), names, fontsize=8.5)
     ax.set(xlabel="accuracy of the class (%), mean over seeds", ylabel="class (test images)", xlim=(-2, 102))
-    ax.invert_yaxis()
-    ax.margins(y=0.01)
+    ax.set_ylim(len(table) - 0.4, -0.6)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
@@ -157,7 +155,7 @@ def pretext_plot(cells: pd.DataFrame, readout: str, scope: str, companion: str) 
     right.axhline(0, color=style.GREY, lw=1)
     right.set_xticks(range(len(ticks)), ticks)
     right.set(xlim=(-0.5, len(ticks) - 0.5), ylabel="points over the untrained net", title="as a pretext of its own")
-    for colour, marker, label in ((style.ORANGE, "s", f"{companion} (photographs)"), (style.BLUE, "o", "scenes")):
+    for colour, marker, label in ((style.ORANGE, "s", f"{companion}, seen from the front"), (style.BLUE, "o", "scenes")):
         right.plot([], [], marker, color=colour, label=label)
     figure.legend(
         *right.get_legend_handles_labels(),

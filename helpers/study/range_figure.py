@@ -46,7 +46,7 @@ def range_test_curves(tests: pd.DataFrame, cells: pd.DataFrame, scope: str, part
         axes.set_ylabel("training loss (nats)")
     stages = [Line2D([], [], color=colour, label=f"{stage} sweep") for stage, colour in STAGES]
     figure.legend(handles=stages, loc="outside lower center", ncols=2)
-    figure.suptitle(f"Range tests: smoothed mean over seeds, faint: single seeds [{scope}]")
+    figure.suptitle(f"Range tests: smoothed mean over seeds, faint: single seeds\n[{scope}]")
     return figure
 
 

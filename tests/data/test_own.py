@@ -1,0 +1,143 @@
+"""A folder of one's own: read wherever it lies and whatever is in it, known by a name that holds no path."""
+
+import re
+import unicodedata
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.core.errors import DataError
+from helpers.data import decode, load, own, packing
+
+
+@pytest.fixture(autouse=True)
+def caches(monkeypatch, tmp_path):
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("CACHE_DIR", str(tmp_path / "cache"))
+
+
+def noise(seed: int, width: int, height: int, bands: int = 3) -> np.ndarray:
+    values = np.random.default_rng(seed).integers(0, 256, (height, width, bands)).astype(np.uint8)
+    return values.squeeze(2) if bands == 1 else values
+
+
+def odd_folder(place, each: int = 6):
+    """Classes with names of all kinds, images of all kinds, one class of three, and files that are no images."""
+    (place / "Hafen Süd").mkdir(parents=True)
+    (place / "農地").mkdir()
+    (place / "bare land").mkdir()
+    for number in range(each):
+        Image.fromarray(noise(number, 70, 50)).save(place / "Hafen Süd" / f"Bild {number} – groß.jpg")
+        Image.fromarray(noise(number, 64, 64, 1)).save(place / "農地" / f"grey {number}.png")
+    deep = (np.arange(80 * 64).reshape(80, 64) * 12).astype(np.uint16)
+    Image.fromarray(deep).save(place / "農地" / "deep.tif")
+    for number in range(3):
+        Image.fromarray(noise(number, 90, 90, 4)).save(place / "bare land" / f"bands {number}.tif")
+    for stray in (".DS_Store", "Thumbs.db", "README.txt", "農地/notes.txt", "bare land/legend.csv"):
+        (place / stray).write_bytes(b"no image")
+    Image.fromarray(noise(9, 8, 8)).save(place / "overview.png")  # lies in no class
+    return place
+
+
+def test_odd_folders_are_read_and_what_was_left_out_is_said(tmp_path):
+    place = odd_folder(tmp_path / "Meine Szenen (2019)")
+    large, small = own.adopt(place, [48, 16], test_share=0.5)
+    assert re.fullmatch(r"meine_szenen_2019-[0-9a-f]{8}", large.name) and small.name == large.name
+    assert large.classes == ("Hafen Süd", "bare land", "農地") and (large.image_size, small.image_size) == (48, 16)
+    train, test = large.split("train"), large.split("test")
+    assert np.bincount(train.labels).tolist() == [3, 2, 4] and np.bincount(test.labels).tolist() == [3, 1, 3]
+    assert "of 3 images with four bands the first three are used" in large.source and "50 % of each class" in large.source
+    assert str(tmp_path) not in large.source
+    expected = decode.pixels(place / "bare land/bands 0.tif", 48)
+    alone = np.asarray(Image.fromarray(noise(0, 90, 90, 4)[:, :, :3]).resize((48, 48), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    assert (expected == alone).all()
+    deep = decode.pixels(place / "農地/deep.tif", None)
+    assert deep.max() > 200 and (deep[0] == deep[1]).all()  # not clipped to white
+    assert load(large.name, image_size=16, test_share=0.5).hash == small.hash  # by its name, from the pack
+
+
+def test_both_sizes_come_from_one_pass_and_each_is_as_if_made_alone(tmp_path, monkeypatch):
+    place = odd_folder(tmp_path / "scenes")
+    Image.fromarray(noise(3, 600, 600)).save(place / "農地" / "large.jpg")  # decoded at a fraction of its size
+    passes = []
+    decoded = packing.decoded
+    monkeypatch.setattr(packing, "decoded", lambda items, sizes: passes.append(tuple(sizes)) or decoded(items, sizes))
+    both = own.adopt(place, [48, 16])
+    assert passes == [(48, 16), (48, 16)]  # train and test
+    monkeypatch.setenv("CACHE_DIR", str(tmp_path / "other"))
+    for size, found in zip((48, 16), both, strict=True):
+        assert own.adopt(place, [size])[0].hash == found.hash
+
+
+def test_a_changed_folder_is_another_dataset_and_an_unchanged_one_is_read_from_its_pack(tmp_path, monkeypatch):
+    place = odd_folder(tmp_path / "scenes")
+    first = own.adopt(place, [16])[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(packing, "_make", lambda *a: pytest.fail("packed again"))
+        assert own.adopt(place, [16])[0].hash == first.hash
+    Image.fromarray(noise(77, 30, 30)).save(place / "bare land" / "new.png")
+    assert own.adopt(place, [16])[0].name != first.name
+
+
+def test_damaged_images_are_named_counted_and_skipped_only_if_asked(tmp_path):
+    place = odd_folder(tmp_path / "scenes")
+    (place / "農地/empty.png").touch()
+    (place / "Hafen Süd/cut.jpg").write_bytes((place / "Hafen Süd/Bild 0 – groß.jpg").read_bytes()[:300])
+    Image.fromarray(np.random.default_rng(0).random((8, 8)).astype(np.float32)).save(place / "bare land" / "heights.tif")
+    with pytest.raises(DataError) as raised:
+        own.adopt(place, [16])
+    said = str(raised.value)
+    assert said.startswith("3 of 19 images will not decode: ") and "skip_damaged=True" in said and str(tmp_path) not in said
+    for name in ("scenes/農地/empty.png", "scenes/Hafen Süd/cut.jpg", "heights.tif (it holds floating-point numbers"):
+        assert name in said
+    found = own.adopt(place, [16], skip_damaged=True)[0]
+    assert sum(len(split) for split in found.splits.values()) == 16 and "3 damaged images left out" in found.source
+
+
+def mixed_endings(place):
+    Image.fromarray(noise(1, 8, 8)).save(place / "農地" / "Grey 0.bmp")
+
+
+def empty_class(place):
+    (place / "meadow" / "old").mkdir(parents=True)
+
+
+def two_codings(place):
+    other = place / unicodedata.normalize("NFD", "Hafen Süd")
+    other.mkdir()
+    Image.fromarray(noise(1, 8, 8)).save(other / "x.png")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (mixed_endings, r"Two files of one name in scenes/農地/: (Grey 0.bmp and grey 0.png|grey 0.png and Grey 0.bmp).*Remove one"),
+        (empty_class, r"class folders without an image: meadow"),
+        (two_codings, r"class folders that differ in letters' case or coding alone"),
+    ],
+)
+def test_what_nobody_means_is_an_error(tmp_path, spoil, says):
+    place = odd_folder(tmp_path / "scenes")
+    spoil(place)
+    with pytest.raises(DataError, match=says):
+        own.adopt(place, [16])
+
+
+def test_a_folder_that_is_none_and_one_without_classes(tmp_path):
+    with pytest.raises(DataError, match=r"data_dir: there is no folder 'nowhere'"):
+        own.adopt(tmp_path / "nowhere", [16])
+    (tmp_path / "flat").mkdir()
+    Image.fromarray(noise(1, 8, 8)).save(tmp_path / "flat" / "x.png")
+    with pytest.raises(DataError, match=r"flat/ holds no class folders with images"):
+        own.adopt(tmp_path / "flat", [16])
+
+
+def test_a_split_of_its_own_is_respected(tmp_path):
+    for split, count in (("train", 3), ("test", 2)):
+        for name in ("a", "b"):
+            (tmp_path / "s" / split / name).mkdir(parents=True)
+            for number in range(count):
+                Image.fromarray(noise(number, 8, 8)).save(tmp_path / "s" / split / name / f"{number}.png")
+    found = own.adopt(tmp_path / "s", [8], test_share=0.5)[0]
+    assert len(found.split("train")) == 6 and len(found.split("test")) == 4

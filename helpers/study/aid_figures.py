@@ -123,6 +123,8 @@ def resolution_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         for x, each in zip(at, found, strict=True):
             if each.low is not None:
                 ax.plot([x, x], [each.low, each.high], color=colour, alpha=0.7)
+    if not any(aid.at_size(cells, backbone, size).records for backbone in BACKBONES for size in sizes):
+        say_missing(ax, "every resolution", shared=True)
     ax.plot([], [], ":", color=style.GREY, label="the same nets untrained")
     ax.set_xscale("log")
     ax.set_xticks(sizes, [str(size) for size in sizes])

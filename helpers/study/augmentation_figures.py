@@ -32,8 +32,7 @@ def grid_heatmaps(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     """Ours beside the published grid, each on its own scale of colour, since levels of other data and nets are not to be compared."""
     figure, ((left, right),) = canvas(1, 2, height=5.2, width=11)
     ours = means(cells, readout)
-    counts = [len(cell(cells, first, second).records) for first in OPERATIONS for second in OPERATIONS]
-    seeds = f"n = {min(counts)}" if min(counts) == max(counts) else f"n = {min(counts)} to {max(counts)} seeds a cell"
+    seeds = _seeds(cells)
     _heatmap(left, ours, figure)
     _heatmap(right, published_grid(), figure)
     before = untrained(cells, readout)
@@ -44,6 +43,12 @@ def grid_heatmaps(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     figure.supxlabel("second step; on the diagonal the step alone" + (f". Collapsed: {listed(lost)}" if lost else ""), fontsize=10)
     figure.supylabel("first step", fontsize=10)
     return figure
+
+
+def _seeds(cells: pd.DataFrame) -> str:
+    """How often each cell was run."""
+    counts = [len(cell(cells, first, second).records) for first in OPERATIONS for second in OPERATIONS]
+    return f"n = {min(counts)} a cell" if min(counts) == max(counts) else f"n = {min(counts)} to {max(counts)} seeds a cell"
 
 
 def _heatmap(ax, frame: pd.DataFrame, figure) -> None:
@@ -98,7 +103,7 @@ def row_averages(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     ax.margins(0.12)
     ax.set(xlabel="published average of the row (%), ImageNet", ylabel=f"our average (%), {readout}")
     note = f"\nmissing, for want of a cell: {', '.join(absent)}" if absent else ""
-    ax.set_title(f"What each operation is worth as the first of two\n[{scope}]{note}")
+    ax.set_title(f"What each operation is worth as the first of two; {_seeds(cells)}\n[{scope}]{note}")
     return figure
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +51,10 @@ class Report:
         runs = self._admit(name, alt, runs)
         png, svg = io.BytesIO(), io.BytesIO()
         about = f"{alt} Runs: {' '.join(runs)}" if runs else alt
-        with matplotlib.rc_context(SETTINGS):  # without dates and versions, the same figure gives the same files
+        with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
+            # A class may be named in letters that this machine's fonts lack: a box stands for them, the table beside names it.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            # Without dates and versions, the same figure gives the same files.
             figure.savefig(png, format="png", metadata={"Title": name, "Description": about, "Software": None})
             figure.savefig(svg, format="svg", metadata={"Title": alt, "Description": about, "Date": None, "Creator": None})
         write_bytes(self.folder / f"{name}.png", png.getvalue())
@@ -121,8 +125,11 @@ def _rows(frame: pd.DataFrame) -> list[tuple]:
 
 
 def _html(frame: pd.DataFrame, caption: str, runs: list[str]) -> str:
-    head = "".join(f'<th scope="col">{html.escape(str(name))}</th>' for name in frame.columns)
     numeric = [pd.api.types.is_numeric_dtype(frame.iloc[:, index]) for index in range(frame.shape[1])]
+    head = "".join(
+        f'<th scope="col" style="text-align: {"right" if number else "left"}">{html.escape(str(name))}</th>'
+        for name, number in zip(frame.columns, numeric, strict=True)
+    )
     body = "".join(
         "<tr>"
         + "".join(

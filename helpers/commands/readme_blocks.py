@@ -20,11 +20,13 @@ from helpers.study.report import MISSING, markdown
 STUDY, MAIN = "backbone_contest", "cpu"
 LIGHT = "lightweight_architectures"
 GRID = "augmentation_grid"
+SCENES = "aid_remote_sensing"
 READINGS = {"": "as written", "fair": "fair", "as_run": "as run", "cifar10": "CIFAR-10"}
 EXPECTED = {
     STUDY: ("cpu", "cpu-fair", "cpu-as_run"),
     LIGHT: ("cpu",),
     GRID: ("cpu",),
+    SCENES: ("cpu",),
 }  # asked for in the README even before they are computed
 REASON = 120  # characters of a reason in the README; the ledger has all of it
 
@@ -234,6 +236,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "grid-figure": partial(figure, GRID, "grid"),
     "grid-ablations": partial(figure, GRID, "ablations"),
     "grid-verdicts": partial(verdicts, GRID),
+    "scenes-figure": partial(figure, SCENES, "forensic"),
+    "scenes-pretexts": partial(figure, SCENES, "pretexts"),
+    "scenes-verdicts": partial(verdicts, SCENES),
     "speed": speed,
     "race": race,
     "methods": methods_page.block,

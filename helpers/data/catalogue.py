@@ -10,6 +10,8 @@ from helpers.data.dataset import Dataset
 from helpers.data.sources import Source
 
 DATASETS = ("embedded", *torchvision_files.OFFICIAL)
+# Datasets of the studies that nobody may download for you: where their authors share them.
+ELSEWHERE = {"aid": "https://captain-whu.github.io/AID/ (its 30 class folders go there as they are)"}
 
 
 def load(
@@ -63,6 +65,8 @@ def _missing(name: str, home: Path) -> Exception:
     looked = f"Looked in {shown(home)}/{name} (DATA_DIR) for torchvision's layout, class folders with images, and Parquet files"
     if name in DATASETS:
         return DataError(f"Dataset {name!r} is not here. {looked}. Get it with: {torchvision_files.command(name)}")
+    if name in ELSEWHERE and not (home / name).is_dir():
+        return DataError(f"Dataset {name!r} is not here. {looked}. Its authors share it at {ELSEWHERE[name]}.")
     if (home / name).is_dir():
         return DataError(f"The folder of dataset {name!r} holds nothing that can be read. {looked}. Put one of these there.")
     others = [path.name for path in home.iterdir() if path.is_dir() and not path.name.startswith(".")] if home.is_dir() else []

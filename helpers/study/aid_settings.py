@@ -21,6 +21,27 @@ MAIN, AS_RUN = (CORRECT, TESTED), (THEIRS, THEIRS)  # (scaling, rate)
 ALTERED_ON = "ResNet"  # the backbone on which augmentations and pretexts are compared
 VIEWS = "contest"
 
+# How the authors' repository has it: constants for another colour space on images in [0, 1], rates, and heads that differ.
+SCALING = {"mean": [50.0, 6.0, -6.7], "std": [50.0, 92.2, 101.2]}
+RATES = {"ResNet": 0.00179, "ConvNeXt": 9.4e-6, "ViT": 10.0}
+HEADS = {
+    "ResNet": {"hidden": 512, "out": 128, "joint": False},
+    "ConvNeXt": {"hidden": 1000, "out": 128, "norm": "none", "activation": "gelu", "joint": False},
+    "ViT": {"hidden": 512, "out": 128, "joint": False},
+}
+# A scene has no "up", so quarter turns are free of corners; a patch is altered by a grey square.
+ALTERED = {"rotation": {"quarter_turns": True}, "patch alteration": {"cutout": 0.5, "cutout_side": 0.4}}
+FIXED = {"optimizer": "radam", "rate": 3e-3}  # what is no contrast has no range test
+PRETEXTS = {
+    "rotation": {"method": {"name": "rotnet"}, "views": {"recipe": "rotnet"}, "training": FIXED},
+    "inpainting": {
+        "method": {"name": "sit", "options": {"tasks": ["inpainting"]}},
+        "views": {"recipe": "rotnet"},
+        "training": FIXED,
+    },
+}
+LABELLED = {"method": {"name": "supervised"}, "views": {"recipe": "simclr_small", "options": {"count": 1}}, "training": FIXED}
+
 
 class Companion(Section):
     """Photographs on which the same is asked: are pretexts weak on scenes alone, is it the number of images?"""
@@ -59,13 +80,13 @@ class AidSettings(Section):
     range_seeds: Positive = 1
     range_steps: Annotated[int, Field(ge=10)]
     default_rate: Annotated[float, Field(gt=0)] = 0.1  # where a range test has no minimum
-    their_scaling: dict[str, list[float]]  # mean, std
-    their_rates: dict[str, Annotated[float, Field(gt=0)]]  # backbone -> the maximum of one cycle
+    their_scaling: dict[str, list[float]] = SCALING  # mean, std
+    their_rates: dict[str, Annotated[float, Field(gt=0)]] = RATES  # backbone -> the maximum of one cycle
     encoders: dict[str, dict[str, dict[str, Any]]]  # image size -> backbone -> name, stem, options
-    heads: dict[str, dict[str, Any]]
-    altered: dict[str, dict[str, Any]]  # augmentation -> what it adds to the views
-    pretexts: dict[str, dict[str, Any]]  # pretext -> method, views, training
-    supervised: dict[str, Any]  # method, views, training
+    heads: dict[str, dict[str, Any]] = HEADS
+    altered: dict[str, dict[str, Any]] = ALTERED  # augmentation -> what it adds to the views
+    pretexts: dict[str, dict[str, Any]] = PRETEXTS  # pretext -> method, views, training
+    supervised: dict[str, Any] = LABELLED  # method, views, training
     map_images: Positive = 600
     readout: str = "knn200_t0.1"  # the protocol of the published figures; claims are judged by it
 

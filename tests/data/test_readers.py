@@ -257,6 +257,11 @@ def test_damaged_parquet(folders):
 # What is missing
 
 
+def test_a_dataset_that_only_its_authors_share_says_where(folders):
+    with pytest.raises(DataError, match=r"'aid' is not here.*class folders.*captain-whu.github.io/AID"):
+        load("aid")
+
+
 def test_what_is_missing_is_said_in_one_message(folders, tmp_path):
     with pytest.raises(DataError, match=r"data/cifar10 .*python -m helpers.data.download cifar10") as raised:
         load("cifar10")

@@ -55,6 +55,25 @@ def test_switches():
     assert _rows_alike(masks[stripes]) > 2 * _rows_alike(turned[stripes])
 
 
+def test_from_above_several_lie_about_and_no_side_is_up():
+    images, labels, masks = draw(400, seen="above", size=64)
+    assert (draw(400, seen="above", size=64)[0] == images).all() and (draw(400, seen="above", size=64, seed=1)[0] != images).any()
+    pieces = [_pieces(mask > 127) for mask, label in zip(masks, labels, strict=True) if label == list(SHAPES).index("disc")]
+    assert 2 <= np.mean(pieces) <= 4 and max(pieces) == 4 and len(set(pieces)) == 3
+    for label in (list(SHAPES).index("stripes"), list(SHAPES).index("triangle")):
+        assert 0.8 < _rows_alike(masks[labels == label]) < 1.25
+    assert (masks.reshape(400, -1).max(1) == 255).all() and (masks == 0).reshape(400, -1).mean(1).min() > 0.3
+    with pytest.raises(UserError, match="'above', 'front'|'front', 'above'|front"):
+        draw(4, seen="below")
+
+
+def _pieces(mask) -> int:
+    """How many separate things a mask shows."""
+    from scipy.ndimage import label
+
+    return label(mask)[1]
+
+
 def _within_over_between(images, labels, masks):
     """Spread of the shape's colour (without lightness) inside classes over that between them."""
     colour = np.array([image[:, mask == 255].mean(1) for image, mask in zip(images, masks, strict=True)])
@@ -79,9 +98,10 @@ def test_every_named_shape_fills_its_square_and_no_two_are_alike():
             assert (mask != other).mean() > 0.04
 
 
-def test_raw_pixels_say_little(monkeypatch, tmp_path):
+@pytest.mark.parametrize("seen", ["front", "above"])
+def test_raw_pixels_say_little(monkeypatch, tmp_path, seen):
     monkeypatch.setenv("CACHE_DIR", str(tmp_path))
-    data = load("embedded")
+    data = load("embedded", options={"seen": seen})
     train, test = (F.normalize(torch.from_numpy(data.split(part).images).flatten(1).float(), dim=1) for part in ("train", "test"))
     near = (test @ train.T).topk(10).indices
     votes = F.one_hot(torch.from_numpy(data.split("train").labels)[near], 10).sum(1)

@@ -14,6 +14,7 @@ from PIL import Image
 from helpers.core.files import read_json
 
 GENERATOR = "self-supervised-studies"  # by which a folder is known as one that may be written anew
+PHONE = 360  # pixels across of a small screen, less its margins
 PAGES = {"index.html": "Studies", "claims.html": "Claims", "methods.html": "Methods", "about.html": "How to run"}
 LEGIBLE = 0.7  # of a figure's width on paper, below which its text gets too small; a narrower screen scrolls it
 FRAME = """<!doctype html>
@@ -103,7 +104,8 @@ def picture(source: str, alt: str, size: tuple[int, int] | None) -> str:
     """An image with its alt text. A narrow screen shrinks it as far as its text stays legible, then scrolls."""
     wide, high = size or (700, 400)
     about = f'alt="{html.escape(alt)}" width="{wide}" height="{high}" style="min-width: {LEGIBLE * wide:.0f}px" loading="lazy"'
-    return f'<span class="scroll"><img src="{html.escape(source)}" {about}></span>'
+    kind = "scroll wide" if LEGIBLE * wide > PHONE else "scroll"
+    return f'<span class="{kind}" role="region" tabindex="0" aria-label="Figure"><img src="{html.escape(source)}" {about}></span>'
 
 
 def page_size(png: Path) -> tuple[int, int]:
@@ -115,6 +117,10 @@ def page_size(png: Path) -> tuple[int, int]:
 
 def badge(verdict: str) -> str:
     return f'<span class="verdict {html.escape(verdict)}">{html.escape(verdict)}</span>'
+
+
+def plural(number: int, thing: str) -> str:
+    return f"{number} {thing}" + "s" * (number != 1)
 
 
 def listed(summary: str, names: list[str]) -> str:
@@ -173,7 +179,7 @@ class Notebook:
         name = entry["name"]
         names.append(name)
         links = f'<a href="{name}.svg">{name} as a drawing (SVG)</a>, <a href="{name}.png">as a picture (PNG)</a>'
-        runs = listed(f"{len(entry['runs'])} runs behind this figure", entry["runs"]) if entry["runs"] else ""
+        runs = listed(f"{plural(len(entry['runs']), 'run')} behind this figure", entry["runs"]) if entry["runs"] else ""
         shown = picture(f"{name}.png", alt, page_size(self.folder / f"{name}.png"))
         return f'<figure id="{name}">{shown}<figcaption>{links}{runs}</figcaption></figure>'
 

@@ -57,7 +57,7 @@ def telling(paths: list[Path]) -> str:
         f"margin {told['margin']}, {words(path.name)}.</span></li>"
         for _, path, told in found[:TELLING]
     )
-    decided = f"{len(found)} of {plural(judged, 'verdict')} decided" + ("; the clearest" if len(found) > TELLING else "")
+    decided = f"{len(found)} of {plural(judged, 'verdict')} decided" + (f"; the {TELLING} clearest" if len(found) > TELLING else "")
     return f"<h3>{decided}</h3><ul>{items}</ul>"
 
 
@@ -65,7 +65,8 @@ def clearness(claim: Claim, row) -> float:
     if pd.isna(row.low):
         return 0.0
     if claim.kind == "equivalence":
-        beyond = claim.margin - max(abs(row.low), abs(row.high)) if row.verdict == "supported" else min(abs(row.low), abs(row.high))
+        ends = sorted((abs(row.low), abs(row.high)))
+        beyond = claim.margin - ends[1] if row.verdict == "supported" else ends[0] - claim.margin
     else:
         beyond = row.low - claim.margin if row.verdict == "supported" else claim.margin - row.high
     return beyond / max(row.high - row.low, 1e-9)

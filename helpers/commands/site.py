@@ -84,6 +84,8 @@ class Site:
             title, rest = split_title(path.read_text(encoding="utf-8"))
             text = Text(partial(self.lead, source, page), partial(self.size, source))
             self.put(page, "How to run the studies" if source == "README.md" else title, text.html(rest))
+        if "results/methods.md" not in self.texts:
+            self.put("methods.html", "The methods", f"<p>Not written yet: <code>make methods PRESET={MAIN}</code></p>")
         judged = [path for path in self.variants if (path / "claims.csv").is_file()]
         self.put("claims.html", "Ledger of claims", ledger(judged, {name: title for name, (title, _) in self.studies().items()}))
         self.put("index.html", "Self-supervised studies", self.first_page())
@@ -146,8 +148,7 @@ class Site:
             links = [self.variant(path) for path in here]
             if judged:
                 links.append(f'<a href="claims.html#{study}">The ledger of its claims, with all reasons and evidence</a>')
-            if "results/methods.md" in self.targets:
-                links.append('<a href="methods.html">The methods, one by one</a>')
+            links.append('<a href="methods.html">The methods, one by one</a>')
             parts += [main_figure(first), telling(judged), result(first), f"<ul>{''.join(f'<li>{link}</li>' for link in links)}</ul>"]
         parts += [text.html(f"{words(name)}: {missing(name, study=study)}") for name in lacking]
         return "\n".join([*parts, "</section>"])

@@ -7,13 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.commands.readme_blocks import READINGS, count, read_verdicts
-from helpers.commands.site_html import badge, boxed, listed, plural
+from helpers.commands.site_html import badge, boxed, folded, listed, plural
 from helpers.core.files import read_json
 from helpers.study.claims import Claim, read_claims, verdict_table
 
 SETTINGS = tomllib.loads(Path(__file__).with_name("site.toml").read_text(encoding="utf-8"))
 TELLING = 4  # verdicts of a study on the first page; the ledger has all
-LONG = 160  # characters of a reason that stand open; more are folded
 
 
 def place_of(path: Path) -> str:
@@ -77,6 +76,7 @@ def ledger(paths: list[Path], titles: dict[str, str]) -> str:
     claims = read_claims()
     judged = {path: read_verdicts(path / "claims.csv") for path in paths}
     parts = [f"<p>A verdict holds for its scope only. Behind each stands where its evidence is; {badge('undecided')} says why.</p>"]
+    parts += [] if paths else ["<p>No study was executed yet.</p>"]
     for study in (name for name in titles if any(path.parent.name == name for path in paths)):
         frames = {path: frame for path, frame in judged.items() if path.parent.name == study}
         names = [name for name in claims if any(name in set(frame["claim"]) for frame in frames.values())]
@@ -113,12 +113,8 @@ def one_verdict(path: Path, told: dict, runs: list[str]) -> str:
     names = [name for name in SETTINGS["evidence"].get(told["claim"], ()) if name in known]
     links = [f'<a href="{page_of(path)}#{name}">{known[name]} {name}</a>' for name in names]
     links.append(f'<a href="{page_of(path)}#claim-{told["claim"]}">row of the verdict</a>')
-    reason = html.escape(str(told["reason"]))
-    if len(reason) > LONG:
-        first, *rest = reason.split("; ")
-        reason = f"{first}<details><summary>{plural(len(rest), 'part')}</summary><ul>{''.join(f'<li>{each}</li>' for each in rest)}</ul></details>"
     ours = f"ours {told['ours [95 %]']}, {plural(told['seeds'], 'seed')}, scope {told['scope']}"
     return (
-        f'<div class="judged"><p>{badge(told["verdict"])} <strong>{path.name}</strong>: {ours}</p><div class="quiet">{reason}</div>'
+        f'<div class="judged"><p>{badge(told["verdict"])} <strong>{path.name}</strong>: {ours}</p><div class="quiet">{folded(str(told["reason"]))}</div>'
         f"<p>Evidence: {', '.join(links)}</p>{listed(plural(len(runs), 'run'), runs) if runs else ''}</div>"
     )

@@ -14,6 +14,8 @@ from PIL import Image
 from helpers.core.files import read_json
 
 GENERATOR = "self-supervised-studies"  # by which a folder is known as one that may be written anew
+LONG = 160  # characters of a reason that stand open; the parts of a longer one are folded
+ROWS = 30  # of a table, beyond which it scrolls within its box and the page stays short
 PHONE = 360  # pixels across of a small screen, less its margins
 PAGES = {"index.html": "Studies", "claims.html": "Claims", "methods.html": "Methods", "about.html": "How to run"}
 LEGIBLE = 0.7  # of a figure's width on paper, below which its text gets too small; a narrower screen scrolls it
@@ -95,17 +97,28 @@ class Text(mistune.HTMLRenderer):
         return text if target is None else picture(target, html.unescape(text), self.sizes(url))
 
 
-def boxed(content: str, label: str) -> str:
-    """Something wide in a box that scrolls, also by keyboard, instead of widening the page."""
-    return f'<div class="scroll" role="region" tabindex="0" aria-label="{html.escape(label)}">{content}</div>'
+def folded(words: str) -> str:
+    """A plain text of parts between semicolons as HTML: a long one shows its first part and folds the others."""
+    first, *rest = words.split("; ")
+    if len(words) <= LONG or not rest:
+        return html.escape(words)
+    items = "".join(f"<li>{html.escape(each)}</li>" for each in rest)
+    return f"{html.escape(first)}<details><summary>{len(rest)} more</summary><ul>{items}</ul></details>"
+
+
+def boxed(table: str, label: str) -> str:
+    """A table in a box that scrolls, also by keyboard, instead of widening the page; long cells are folded."""
+    content = re.sub(r"(<td[^>]*>)([^<]+)(?=</td>)", lambda found: found[1] + folded(html.unescape(found[2])), table)
+    kind = "scroll long" if content.count("<tr") > ROWS else "scroll"
+    return f'<div class="{kind}" role="region" tabindex="0" aria-label="{html.escape(label)}">{content}</div>'
 
 
 def picture(source: str, alt: str, size: tuple[int, int] | None) -> str:
     """An image with its alt text. A narrow screen shrinks it as far as its text stays legible, then scrolls."""
     wide, high = size or (700, 400)
     about = f'alt="{html.escape(alt)}" width="{wide}" height="{high}" style="min-width: {LEGIBLE * wide:.0f}px" loading="lazy"'
-    kind = "scroll wide" if LEGIBLE * wide > PHONE else "scroll"
-    return f'<span class="{kind}" role="region" tabindex="0" aria-label="Figure"><img src="{html.escape(source)}" {about}></span>'
+    kind = 'class="scroll wide" role="group" tabindex="0" aria-label="Figure"' if LEGIBLE * wide > PHONE else 'class="scroll"'
+    return f'<span {kind}><img src="{html.escape(source)}" {about}></span>'
 
 
 def page_size(png: Path) -> tuple[int, int]:

@@ -17,7 +17,7 @@ NAME ?= backbone_contest
 PRESET ?= demo
 ARGS ?=
 
-.PHONY: help demo test lab study campaign speedrun methods bench bench-readouts bench-together same-numbers gpu-check results-tables clean setup check format lint strip
+.PHONY: help demo test lab study campaign speedrun methods bench bench-readouts bench-together same-numbers gpu-check results-tables site clean setup check format lint strip
 
 help: ## show this list
 	@echo "Targets:"
@@ -72,6 +72,9 @@ gpu-check: setup ## run the tests that compare CUDA with the CPU; without a CUDA
 
 results-tables: setup ## write the README's tables and figures anew from the records
 	$(PYTHON) -m helpers.commands.readme
+
+site: setup ## write the results as web pages, to be read without network: [TO=FOLDER], else .cache/site/
+	$(PYTHON) -m helpers.commands.site $(if $(TO),--to "$(TO)") $(ARGS)
 
 clean: ## delete the environment, caches and demo outputs; records and data stay
 	rm -rf .venv .cache build *.egg-info .pytest_cache .ruff_cache .import_linter_cache results/trials results/*/demo results/*/demo-*

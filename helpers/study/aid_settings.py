@@ -196,7 +196,7 @@ def _companion(s: AidSettings, images: int) -> dict:
 
 
 def _epochs(s: AidSettings, place: Place) -> int:
-    if place.data == SCENES:
+    if place.part != "count":  # a pretext gets as much on photographs as on scenes
         return s.epochs
     return s.companion.epochs * s.companion.few // (place.images or s.companion.few)
 
@@ -228,5 +228,5 @@ def _readouts(s: AidSettings, place: Place) -> dict:
     before = place.part in ("resolution", "pretext") or (place.scaling, place.rate) == AS_RUN or main
     asked |= {"untrained": before, "pictures": main and place.seed == 0}
     if place.part == "count" and place.images == s.companion.many:
-        asked["transfer"] = scenes(s, s.companion.image_size)
+        asked |= {"transfer": scenes(s, s.companion.image_size), "untrained": True}
     return asked

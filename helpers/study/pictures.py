@@ -5,7 +5,7 @@ import torch
 
 from helpers.evaluation import Probe, extract
 from helpers.evaluation.features import Features
-from helpers.insight import Classifier, best_and_worst, keep, saliency_maps, thumbnail_layout, thumbnails, tinted
+from helpers.insight import Classifier, best_and_worst, keep, saliency_maps, sample, silhouette, thumbnail_layout, thumbnails, tinted, tsne
 from helpers.insight.neighbours import neighbours, precision_at
 from helpers.study.material import Material
 
@@ -47,6 +47,17 @@ def neighbour_arrays(images: Material, train: Features, test: Features) -> dict[
     nearest = kept["neighbours.euclidean.index"].reshape(-1)
     kept["neighbours.euclidean.images"] = keep(thumbnails(raw_images(images.bank, images.labelled[nearest]), SIDE))
     return kept
+
+
+def map_points(test: Features, count: int) -> dict:
+    """Coordinates and silhouettes of some test images, the same for every run, for the figures."""
+    rows = sample(len(test.x), count)
+    x, y = test.x[rows], test.y[rows]
+    return {
+        "tsne": tsne(x, n=count, seed=0),
+        "tsne.labels": y.cpu().numpy().astype(np.uint8),
+        "silhouette": silhouette(x, y).astype(np.float16),
+    }
 
 
 def map_arrays(points: np.ndarray, rows: np.ndarray, images: Material) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from helpers.core.seeds import derive
 from helpers.data import Batches
 from helpers.evaluation import evaluate, extract, knn
 from helpers.evaluation.blocks import probe_blocks
-from helpers.insight import cka_features, sample, silhouette, tsne
+from helpers.insight import cka_features, sample
 from helpers.methods import METHODS, Method
 from helpers.methods import method_options as options_of
 from helpers.models import build_encoder, export, macs, parameters
@@ -146,8 +146,8 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
     folder = checkpoint_folder(config)
     downstream = Downstream(config, images, device, folder)
     if config.evaluation.untrained:
-        untrained = _evaluate(config, method, images, device)
-        evaluations |= {f"{name}_untrained": value for name, value in untrained.evaluations.items()}
+        evaluations |= _named(_evaluate(config, method, images, device), "untrained")
+        evaluations |= _elsewhere(config, method, device, "transfer_untrained")
         if config.evaluation.finetune_epochs and (scratch := downstream.predictions("finetune", method.encoder)) is not None:
             evaluations["finetune_untrained"] = {"top1": downstream.accuracy(scratch)}
             arrays["finetune_untrained.predictions"] = small(scratch)
@@ -168,13 +168,11 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
         )
         evaluations["linear_block"] = {"top1": blocks.top1[blocks.best], "block": blocks.best, "blocks": blocks.top1}
         arrays["linear_block.predictions"] = small(blocks.predictions.cpu().numpy())
-    if config.evaluation.transfer is not None:
-        elsewhere = _evaluate(config, method, material(config.evaluation.transfer), device)
-        evaluations |= {f"{name}_transfer": value for name, value in elsewhere.evaluations.items()}
+    evaluations |= _elsewhere(config, method, device, "transfer")
     if config.evaluation.cka:
         arrays["cka.features"] = cka_features(result.test.x, m=CKA_IMAGES)
     if config.evaluation.maps:
-        arrays |= _maps(result.test, config.evaluation.maps)
+        arrays |= pictures.map_points(result.test, config.evaluation.maps)
     if config.evaluation.tints:
         arrays |= pictures.recoloured(method, images, result.probe, device, config.training.precision)
     if config.evaluation.pictures:
@@ -232,6 +230,16 @@ def _evaluate(config: RunConfig, method: Method, images: Material, device: torch
     return evaluate(method.encoder, method.views, images.bank, images.test, classes, **_read(config, images, device))
 
 
+def _named(evaluation, suffix: str) -> dict:
+    return {f"{name}_{suffix}": value for name, value in evaluation.evaluations.items()}
+
+
+def _elsewhere(config: RunConfig, method: Method, device: torch.device, suffix: str) -> dict:
+    """The same readouts on the other dataset, where one is asked for."""
+    other = config.evaluation.transfer
+    return _named(_evaluate(config, method, material(other), device), suffix) if other else {}
+
+
 def _follow(config: RunConfig, images: Material, device: torch.device, downstream: Downstream, meter: EnergyMeter):
     """What is measured after an epoch and goes into its row of the log: the power it drew, and how good the encoder is by now."""
     probe = _probe(config, images, device)
@@ -267,17 +275,6 @@ def _probe(config: RunConfig, images: Material, device: torch.device):
         return {"knn": accuracy, "probe_seconds": round(time.perf_counter() - started, 3)}
 
     return probe
-
-
-def _maps(test, count: int) -> dict:
-    """Coordinates and silhouettes of some test images, the same for every run, for the figures."""
-    rows = sample(len(test.x), count)
-    x, y = test.x[rows], test.y[rows]
-    return {
-        "tsne": tsne(x, n=count, seed=0),
-        "tsne.labels": y.cpu().numpy().astype(np.uint8),
-        "silhouette": silhouette(x, y).astype(np.float16),
-    }
 
 
 def _manifest(config: RunConfig, started: float, meter: EnergyMeter, device: torch.device, metrics: list[dict] | None = None) -> dict:

@@ -1,5 +1,6 @@
 """Executing a notebook in batch, and making what comes out fit to be read anywhere. The one place that calls papermill."""
 
+import json
 import os
 import re
 import signal
@@ -120,6 +121,7 @@ def clean(executed: nbformat.NotebookNode, problem: str = "") -> nbformat.Notebo
     """Without widget state, timings and this machine's folders, which help no reader; what stopped it stands at the top."""
     executed.metadata.pop("widgets", None)
     record = executed.metadata.pop("papermill", {})
+    own = (record.get("parameters") or {}).get("data_dir")
     executed.metadata["papermill"] = {"parameters": record.get("parameters", {}), "version": record.get("version", "")}
     for cell in executed.cells:
         for key in ("papermill", "execution"):
@@ -128,7 +130,10 @@ def clean(executed: nbformat.NotebookNode, problem: str = "") -> nbformat.Notebo
             cell.id = "injected-parameters"  # papermill draws another each time, which would show as a change
     if problem:
         executed.cells.insert(0, nbformat.v4.new_markdown_cell(f"**Not complete.** This execution stopped {problem}", id="stopped"))
-    return nbformat.reads(_without_machine_paths(nbformat.writes(executed)), as_version=4)
+    text = nbformat.writes(executed)
+    if own:  # a folder of the user's own goes by its name
+        text = text.replace(json.dumps(str(own), ensure_ascii=False)[1:-1], Path(str(own)).name)
+    return nbformat.reads(_without_machine_paths(text), as_version=4)
 
 
 def _without_machine_paths(text: str) -> str:

@@ -37,7 +37,7 @@ def run(given: argparse.Namespace, notebooks: Path) -> int:
     folder = (
         results_dir()
         / given.study
-        / variant_name(given.preset, values.get("reading"), [name for name, value in values.items() if value is not None])
+        / variant_name(given.preset, values.get("reading"), {name: value for name, value in values.items() if value is not None})
     )
     if given.fresh or os.environ.get("FRESH", "") not in ("", "0"):
         trial = results_dir() / "trials" / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"

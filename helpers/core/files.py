@@ -5,7 +5,9 @@ import errno
 import fcntl
 import json
 import os
+import re
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,6 +42,12 @@ def shown(path: Path) -> str:
         return str(Path(path).resolve().relative_to(REPOSITORY))
     except ValueError:
         return Path(path).name
+
+
+def slug(name: str) -> str:
+    """Letters and digits that any file system takes: folders may be called "Küste 2019 (neu)"."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or "folder"
 
 
 def write_with(path: Path, write: Callable[[Path], None]) -> Path:

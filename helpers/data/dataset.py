@@ -28,6 +28,7 @@ class Dataset:
     source: str
     licence: str
     hash: str
+    side: int  # of most images as they came: beyond it a larger size shows nothing more
 
     def split(self, name: str) -> Split:
         return pick(f"split of {self.name}", name, self.splits)

@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-import re
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 from helpers.core.errors import DataError
-from helpers.core.files import shown
+from helpers.core.files import shown, slug
 from helpers.data import folders, packing, parquet
 from helpers.data.catalogue import request_of
 from helpers.data.dataset import Dataset
@@ -30,13 +28,7 @@ def adopt(folder: str | Path, sizes: Sequence[int], *, test_share: float | None 
             "folder of its own, named as the class."
         )
     requests = [request_of(size, test_share) for size in sizes]
-    return packing.packed(f"{_slug(place.name)}-{_digest(source.stamp)}", source, requests, skip_damaged)
-
-
-def _slug(name: str) -> str:
-    """Letters and digits that any file system takes: folders may be called "Küste 2019 (neu)"."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or "folder"
+    return packing.packed(f"{slug(place.name)}-{_digest(source.stamp)}", source, requests, skip_damaged)
 
 
 def _digest(stamp: list) -> str:

@@ -22,7 +22,7 @@ from helpers.data.dataset import Dataset, Split
 from helpers.data.decode import decoded
 from helpers.data.sources import TEST_SHARE, Opened, Source
 
-FORMAT = 1
+FORMAT = 2
 ROWS = 256
 NAMED = 5  # damaged images that a message lists before it counts the rest
 
@@ -69,7 +69,7 @@ def _read(folder: Path, skip_damaged: bool, name: str | None = None, request: di
         if request is not None and (pack["name"], pack["request"]) != (name, request):
             return None
         splits = {split: _map(folder, split, facts) for split, facts in pack["splits"].items()}
-        return Dataset(pack["name"], splits, tuple(pack["classes"]), pack["source"], pack["licence"], pack["hash"])
+        return Dataset(pack["name"], splits, tuple(pack["classes"]), pack["source"], pack["licence"], pack["hash"], pack["side"])
     except (RecordError, KeyError, TypeError, ValueError, OSError, EOFError):
         return None
 
@@ -96,7 +96,7 @@ def _make(folders: dict[Path, dict], name: str, source: Source, skip_damaged: bo
         written = _write(list(parts.values()), name, opened, [request["image_size"] for request in folders.values()], skip_damaged)
         for (folder, request), (splits, digest) in zip(folders.items(), written.packs, strict=True):
             pack = {"name": name, "request": request, "splits": splits, "classes": opened.classes, "licence": opened.licence}
-            pack |= {"source": opened.source + written.note, "skipped": written.skipped, "hash": digest}
+            pack |= {"source": opened.source + written.note, "skipped": written.skipped, "hash": digest, "side": written.side}
             write_json(parts[folder] / "pack.json", pack)
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(parts[folder], folder)
@@ -110,16 +110,18 @@ def _make(folders: dict[Path, dict], name: str, source: Source, skip_damaged: bo
 
 @dataclass(frozen=True)
 class _Written:
-    """What came of a pass over a source: for each size the splits' facts and the hash of everything, and what there is to say."""
+    """What came of a pass over a source: for each size the splits' facts and the hash of everything, what there is to say, and the median of
+    the images' own shorter sides."""
 
     packs: list[tuple[dict, str]]
     skipped: int
     note: str
+    side: int
 
 
 def _write(parts: list[Path], name: str, opened: Opened, sizes: list[int | None], skip_damaged: bool) -> _Written:
     facts, digests, shapes = [{} for _ in parts], [[] for _ in parts], [None for _ in parts]
-    damaged, fourth = [], 0
+    damaged, fourth, sides = [], 0, []
     counted = Counted(f"Packing {name}", sum(raw.count for raw in opened.splits.values()))
     try:
         for split, raw in opened.splits.items():
@@ -132,6 +134,7 @@ def _write(parts: list[Path], name: str, opened: Opened, sizes: list[int | None]
                 for number, image in enumerate(decoded(raw.items(), sizes)):
                     counted.add()
                     fourth += image.fourth
+                    sides += [image.side] if image.side else []
                     good[number] = not image.why
                     if image.why:
                         damaged.append(f"{image.where} ({image.why})")
@@ -154,7 +157,7 @@ def _write(parts: list[Path], name: str, opened: Opened, sizes: list[int | None]
     note = f"; {len(damaged)} damaged images left out" if damaged else ""
     note += f"; of {fourth} images with four bands the first three are used" if fourth else ""
     hashes = [hashlib.sha256("\n".join(sorted(each)).encode()).hexdigest()[:16] for each in digests]
-    return _Written(list(zip(facts, hashes, strict=True)), len(damaged), note)
+    return _Written(list(zip(facts, hashes, strict=True)), len(damaged), note, int(np.median(sides)))
 
 
 def _told(damaged: list[str], total: int) -> str:

@@ -24,7 +24,7 @@ def find(name: str, places: list[Path]) -> Source | None:
         for folder in (place, place / "data"):
             files = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
             if files:
-                return Source(stamp(files), lambda share, files=files: _open(name, files, share))
+                return Source(stamp(files, place), lambda share, files=files: _open(name, files, share))
     return None
 
 

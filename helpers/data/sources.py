@@ -50,10 +50,10 @@ class Source:
     open: Callable[[float], Opened]
 
 
-def stamp(files: list[Path]) -> list:
-    """Name, size and time of every file: what a pack made from them depends on."""
-    facts = ((path, path.stat()) for path in files)
-    return [[path.parent.name, path.name, fact.st_size, fact.st_mtime_ns] for path, fact in facts]
+def stamp(files: list[Path], place: Path) -> list:
+    """Where in the place each file lies, its size and time: what a pack made from them depends on."""
+    facts = ((path, path.stat() if path.exists() else path.lstat()) for path in files)
+    return [[path.relative_to(place).as_posix(), fact.st_size, fact.st_mtime_ns] for path, fact in facts]
 
 
 def batched(items: Iterable, size: int) -> Iterator[list]:

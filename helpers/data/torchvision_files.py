@@ -59,7 +59,7 @@ def find(name: str, places: list[Path]) -> Source | None:
         return None
     files = sorted(path for path in folder.iterdir() if path.is_file())
     read = _open_stl10 if name == "stl10" else _open_cifar
-    return Source(stamp(files), lambda share: read(name, official, folder))
+    return Source(stamp(files, folder), lambda share: read(name, official, folder))
 
 
 def checked(name: str, path: Path) -> Path:

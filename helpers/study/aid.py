@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.core.errors import UserError
+from helpers.evaluation.knn import protocol_setting
 from helpers.study import records
 from helpers.study.aid_settings import (
     ALTERED_ON,
@@ -29,7 +30,8 @@ from helpers.study.aid_settings import (
 )
 from helpers.study.arms import Arm, arm, contrast, paired, ranking
 from helpers.study.claims import Undecided
-from helpers.study.config import RangeTest, RunConfig
+from helpers.study.config import Data, RangeTest, RunConfig
+from helpers.study.material import material
 from helpers.study.statistics import Estimate, paired_values
 from helpers.study.sweep import Outcome
 
@@ -51,6 +53,24 @@ def checked(s: AidSettings, places: Sequence[Place]) -> list[RunConfig]:
         except UserError as error:
             raise UserError(f"{place.part}, {place.backbone}, {place.pretext} at {place.size or s.image_size} px: {error}") from error
     return configs
+
+
+def readable(s: AidSettings, configs: Sequence[RunConfig]) -> None:
+    """Read every image set that the runs name, so that what is missing or too small is said before the first run and not between them."""
+    needed = 1 if s.readout == "linear" else protocol_setting(s.readout)[0]
+    sections = [data for config in configs for data in (config.data, config.evaluation.transfer) if data is not None]
+    for data in dict.fromkeys(each.model_dump_json() for each in sections):
+        found = material(Data.model_validate_json(data))
+        size, side = found.dataset.image_size, found.dataset.side
+        if size > side and found.dataset.name != "embedded":
+            raise UserError(
+                f"{found.dataset.name} comes in {side} px, so {size} px would show nothing more. Leave that size out: "
+                f"-p resolutions '{[each for each in s.resolutions if each <= side]}'"
+            )
+        if needed > len(found.labelled):
+            raise UserError(
+                f"readout = {s.readout!r} asks {needed} neighbours of {len(found.labelled)} training images. Take linear, or fewer neighbours."
+            )
 
 
 def collect(s: AidSettings, places: Sequence[Place], outcome: Outcome) -> pd.DataFrame:

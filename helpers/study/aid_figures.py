@@ -29,7 +29,7 @@ def forensic_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         seeds = []
         for place, setting in enumerate(aid.SETTINGS):
             found = aid.forensic(cells, backbone, *setting)
-            seeds.append(len(found.records))
+            seeds.append(_count(found))
             _point(ax, place, found, readout, style.BACKBONES[backbone], "s" if setting[0] == CORRECT else "o", setting[1] == TESTED)
             before = accuracy(aid.untrained(found), f"{readout}_untrained")[0].mean
             if before is not None:
@@ -39,7 +39,7 @@ def forensic_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         if theirs:
             ax.plot(place + 0.22, theirs["last"], "D", mfc="none", color=style.BLACK, ms=8)
         _chance(ax, aid.forensic(cells, backbone, *AS_RUN), cells)
-        ax.set_xticks(range(4), [f"{name}\n(n = {n})" for name, n in zip(names, seeds, strict=True)])
+        ax.set_xticks(range(4), [f"{name}\n{n}" for name, n in zip(names, seeds, strict=True)])
         ax.set(xlim=(-0.5, 3.5), title=backbone)
     panels[0].set_ylabel(f"test accuracy, {readout} (%)")
     panels[1].set_xlabel("input scaling, and below it the maximum rate")
@@ -67,8 +67,15 @@ def backbone_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         theirs = aid.published()["accuracy"].get(backbone)
         if theirs:
             ax.plot(place, theirs["last"], "D", mfc="none", color=style.BLACK, ms=8)
-    ax.set_xticks(range(len(BACKBONES)), [f"{each}\n(n = {len(aid.main(cells, each).records)})" for each in BACKBONES])
-    looks = (("v", "untrained"), ("o", "contrast"), ("s", "with labels"), ("_", "mean over classes"), ("D", "published on AID (contrast)"))
+    ax.set_xticks(range(len(BACKBONES)), [f"{each}\n{_count(aid.main(cells, each))}" for each in BACKBONES])
+    labels = min(len(aid.supervised(cells, backbone).records) for backbone in BACKBONES)
+    looks = (
+        ("v", "untrained"),
+        ("o", "contrast"),
+        ("s", f"with labels (n = {labels})"),
+        ("_", "mean over classes"),
+        ("D", "published on AID (contrast)"),
+    )
     handles = [
         ax.plot([], [], marker, color=style.GREY if marker in "vos" else style.BLACK, mfc="none" if marker == "D" else None, label=label)[0]
         for marker, label in looks
@@ -141,7 +148,7 @@ def pretext_plot(cells: pd.DataFrame, readout: str, scope: str, companion: str) 
     names = ["", *aid.augmentations(cells)]
     for place, added in enumerate(names):
         _point(left, place, aid.altered(cells, added), readout, style.BLUE, "o")
-    left.set_xticks(range(len(names)), [f"{added or 'neither'}\n(n = {len(aid.altered(cells, added).records)})" for added in names])
+    left.set_xticks(range(len(names)), [f"{added or 'neither'}\n{_count(aid.altered(cells, added))}" for added in names])
     left.set(xlim=(-0.5, len(names) - 0.5), ylabel=f"test accuracy, {readout} (%)", title="added to contrast's views, scenes")
     ticks = []
     for place, name in enumerate(aid.pretexts(cells)):
@@ -153,7 +160,7 @@ def pretext_plot(cells: pd.DataFrame, readout: str, scope: str, companion: str) 
             right.plot([place + shift] * len(gains), gains, marker, color=colour, alpha=0.5, ms=5)
             if gains:
                 right.plot([place + shift - 0.07, place + shift + 0.07], [np.mean(gains)] * 2, color=colour, lw=2.5)
-        ticks.append(f"{name}\n(n = {len(aid.pretext(cells, name, SCENES).records)})")
+        ticks.append(f"{name}\n{_count(aid.pretext(cells, name, SCENES))}")
     right.axhline(0, color=style.GREY, lw=1)
     right.set_xticks(range(len(ticks)), ticks)
     right.set(xlim=(-0.5, len(ticks) - 0.5), ylabel="points over the untrained net", title="as a pretext of its own")
@@ -210,6 +217,14 @@ def _gains(found: Arm, readout: str) -> list[float]:
         except Undecided:
             continue
     return gains
+
+
+def _count(found: Arm) -> str:
+    """Of how many runs a mean is made, and what became of the others."""
+    lost = found.collapsed
+    if lost == len(found.records) and lost:
+        return f"(n = {lost}, collapsed)"
+    return f"(n = {len(found.sound)}{f', {lost} collapsed' if lost else ''})"
 
 
 def _point(ax: Axes, place: float, found: Arm, readout: str, colour: str, marker: str, filled: bool = True) -> None:

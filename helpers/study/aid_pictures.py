@@ -38,7 +38,8 @@ def sample_figure(s: AidSettings) -> Figure:
         line[0].set_ylabel(f"{size} px")
     for ax, row in zip(axes[0], rows, strict=True):
         ax.set_title(images.dataset.classes[images.test.labels[row]], fontsize=9)
-    figure.suptitle(f"The same test images at each resolution of this study [{s.dataset}]")
+    came = "" if images.dataset.name == "embedded" else f", from images of {images.dataset.side} px"
+    figure.suptitle(f"The same test images at each resolution of this study [{s.dataset}{came}]")
     return figure
 
 

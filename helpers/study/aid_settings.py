@@ -1,6 +1,7 @@
 """What can be set in the study of scenes from above, how its presets set it, and the run that stands in each of its places."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -72,6 +73,7 @@ class AidSettings(Section):
     backbones: Annotated[list[str], Field(min_length=1)] = list(BACKBONES)
     epochs: Positive
     batch_size: Annotated[int, Field(ge=2)]
+    scene_batch: Annotated[int, Field(ge=2)] | None = None  # of the scenes, where there are fewer than a batch
     temperature: Annotated[float, Field(gt=0)] = 0.1
     precision: str = "fp32"  # their scaling leaves less to each channel than bf16 resolves
     seeds: Positive  # of the settings that claims are about
@@ -127,7 +129,7 @@ class AidSettings(Section):
         """A folder of the user's own is packed and goes by its name; sizes that it cannot fill shrink to it."""
         if self.data_dir is None:
             return self
-        sizes = [*dict.fromkeys([*self.resolutions, self.companion.image_size])]
+        sizes = [*dict.fromkeys([*self.resolutions, self.companion.image_size])]  # the first are the study's, the last the transfer's
         found = own.adopt(self.data_dir, sizes, test_share=self.test_share, skip_damaged=self.skip_damaged)[0]
         train, test = found.split("train"), found.split("test")
         if train.labels is None or len(np.unique(train.labels)) < 2:
@@ -138,8 +140,14 @@ class AidSettings(Section):
         if trained < 2 * protocol_setting("knn10")[0]:
             raise DataError(f"data_dir: {trained} training images ({found.source}) are too few to judge anything by. Give at least 20.")
         wanted = 1 if self.readout == "linear" else protocol_setting(self.readout)[0]
-        changes |= {"dataset": found.name, "data_options": {}, "batch_size": min(self.batch_size, trained)}
-        changes |= {"readout": self.readout if wanted <= trained else "linear"}
+        shown = [size for size in self.resolutions if size <= found.side]
+        if self.image_size not in shown:
+            raise DataError(
+                f"data_dir: half of the images are less than {found.side + 1} px wide or high, and this preset works at {self.image_size} px. "
+                f"Take a size that they have: image_size and resolutions are parameters, encoders are known for {', '.join(self.encoders)} px."
+            )
+        changes |= {"dataset": found.name, "data_options": {}, "data_dir": Path(self.data_dir).name, "resolutions": shown}
+        changes |= {"scene_batch": min(self.batch_size, trained), "readout": self.readout if wanted <= trained else "linear"}
         return self.model_copy(update=changes)
 
 
@@ -175,7 +183,7 @@ def config_of(s: AidSettings, place: Place) -> RunConfig:
         encoder=s.encoders[str(size)][place.backbone],
         views=recipe["views"],
         method=recipe["method"],
-        training={"epochs": _epochs(s, place), "batch_size": s.batch_size, "precision": s.precision} | recipe["training"],
+        training={"epochs": _epochs(s, place), "batch_size": _batch(s, place), "precision": s.precision} | recipe["training"],
         evaluation=_readouts(s, place),
         seed=place.seed,
     )
@@ -193,6 +201,10 @@ def _companion(s: AidSettings, images: int) -> dict:
     c = s.companion
     given = {"dataset": c.dataset, "options": c.options, "image_size": c.image_size, "test_images": c.test_images}
     return given | {"train_images": images, "label_fraction": c.few / images}
+
+
+def _batch(s: AidSettings, place: Place) -> int:
+    return s.batch_size if place.data == COMPANION else s.scene_batch or s.batch_size
 
 
 def _epochs(s: AidSettings, place: Place) -> int:

@@ -5,7 +5,7 @@ import pandas as pd
 
 from helpers.evaluation.metrics import per_class
 from helpers.study import aid
-from helpers.study.aid_settings import AS_RUN, BACKBONES, COMPANION, SCENES, AidSettings
+from helpers.study.aid_settings import AS_RUN, BACKBONES, COMPANION, SCENES, THEIRS, AidSettings
 from helpers.study.arms import Arm, accuracy
 from helpers.study.contest_tables import found_by
 
@@ -38,12 +38,12 @@ def rate_table(cells: pd.DataFrame) -> Table:
         rows.append(
             {
                 "backbone": row.backbone,
-                "images": row.data if row.data == COMPANION else "scenes",
+                "images": f"{row.images:,} photographs" if row.data == COMPANION else "scenes",
                 "what": row.optimizer,
                 "max rate": resolved.get("rate"),
                 "rate at lowest loss": resolved.get("rate_at_minimum"),
                 "found by": found_by(resolved),
-                "published max rate": aid.published()["maximum_rate"].get(row.backbone) if row.part == "forensic" else None,
+                "published max rate": aid.published()["maximum_rate"].get(row.backbone) if row.scaling == THEIRS else None,
             }
         )
         runs += [row.run, row.test] if resolved else []
@@ -55,6 +55,7 @@ def reference_table(cells: pd.DataFrame, readout: str) -> Table:
     rows, runs = [], []
     for backbone in BACKBONES:
         own = aid.main(cells, backbone)
+        theirs = {"contrast": f"{aid.published()['accuracy'][backbone]['last']:g}", "with labels": aid.published()["supervised"]["says"]}
         for what, found, suffix in (
             ("untrained", aid.untrained(own), "_untrained"),
             ("contrast", own, ""),
@@ -64,7 +65,7 @@ def reference_table(cells: pd.DataFrame, readout: str) -> Table:
             row |= {"mean over classes": None if suffix else mean_class(found, readout)}
             row |= {"linear": accuracy(found, f"linear{suffix}")[0].mean}
             row |= {"linear, mean over classes": None if suffix else mean_class(found, "linear")}
-            rows.append(row | {"note": _note(found)})
+            rows.append(row | {"published": theirs.get(what), "note": _note(found)})
             runs += found.runs
     return pd.DataFrame(rows), list(dict.fromkeys(runs))
 
@@ -94,7 +95,8 @@ def resolution_table(cells: pd.DataFrame, readout: str) -> Table:
             before = accuracy(aid.untrained(found), f"{readout}_untrained")[0].mean
             stems = [record.manifest.get("stem") for record in found.records.values()]
             row = {"backbone": backbone, "side (px)": size, "stem": stems[0] if stems else None}
-            rows.append(row | _measured(found, readout) | {"untrained": before, "max rate": _rate(found), "note": _note(found)})
+            row |= _measured(found, readout) | {"mean over classes": mean_class(found, readout)}
+            rows.append(row | {"untrained": before, "max rate": _rate(found), "note": _note(found)})
             runs += found.runs
     return pd.DataFrame(rows), runs
 
@@ -108,7 +110,8 @@ def pretext_table(cells: pd.DataFrame, readout: str) -> Table:
     asked += [(f"{name} as pretext", data, aid.pretext(cells, name, data)) for name in aid.pretexts(cells) for data in (SCENES, COMPANION)]
     for what, data, found in asked:
         before = accuracy(aid.untrained(found), f"{readout}_untrained")[0].mean
-        row = {"trained by": what, "on": data} | _measured(found, readout) | {"untrained": before}
+        row = {"trained by": what, "on": data} | _measured(found, readout)
+        row |= {"mean over classes": mean_class(found, readout), "untrained": before}
         after = row["accuracy"]
         row["gained"] = None if before is None or after is None else after - before
         rows.append(row | {"linear": accuracy(found, "linear")[0].mean, "note": _note(found)})
@@ -137,12 +140,11 @@ def transfer_table(cells: pd.DataFrame, s: AidSettings, readout: str) -> Table:
     size, images = s.companion.image_size, max(aid.counts(cells), default=0)
     near = min(aid.resolutions(cells), key=lambda side: abs(np.log(side / size)), default=size)
     for backbone in BACKBONES:
-        there, own = aid.of_count(cells, backbone, images), aid.at_size(cells, backbone, near)
+        there = aid.of_count(cells, backbone, images)
         for what, found, suffix, side in (
-            (f"untrained, {near} px", aid.untrained(own), "_untrained", near),
+            ("nothing", aid.untrained(there), "_transfer_untrained", size),
             (f"{s.companion.dataset}, {images:,} images", there, "_transfer", size),
-            (f"scenes, {near} px", own, "", near),
-            (f"scenes, {s.image_size} px", aid.main(cells, backbone), "", s.image_size),
+            *((f"scenes, {side} px", aid.at_size(cells, backbone, side), "", side) for side in dict.fromkeys((near, s.image_size))),
         ):
             row = {"backbone": backbone, "encoder trained on": what, "read out at (px)": side}
             rows.append(

@@ -1,6 +1,9 @@
 """The names of a study's variants. Commands check them before anything heavy is imported."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from helpers.core.files import slug
 
 # The presets every study has, each with the hours after which a single cell counts as hanging.
 PRESETS = {"demo": 1, "cpu": 24, "gpu": 48, "paper": 24 * 60}
@@ -16,7 +19,10 @@ def is_custom(given: Iterable[str]) -> bool:
     return any(name not in FREE and not name.endswith("seeds") for name in given)
 
 
-def variant_name(preset: str, reading: str | None = None, given: Iterable[str] = ()) -> str:
-    """The name of the results folder: the preset, the reading where it is not the default one, "custom" where more was changed."""
+def variant_name(preset: str, reading: str | None = None, given: Mapping[str, object] | None = None) -> str:
+    """The name of the results folder: the preset, the reading where it is not the default one, "custom" where more was changed, and
+    whose images they are where the user brought some: one folder's results never replace another's."""
+    given = given or {}
     name = preset if reading in (None, DEFAULT_READING) else f"{preset}-{reading}"
-    return f"{name}-custom" if is_custom(given) else name
+    whose = f"-{slug(Path(str(given['data_dir'])).name)}" if given.get("data_dir") else ""
+    return f"{name}-custom{whose}" if is_custom(given) else name

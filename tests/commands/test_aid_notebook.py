@@ -24,7 +24,7 @@ def test_a_folder_of_ones_own_needs_one_parameter(tmp_path, monkeypatch, capfd):
     small |= {"companion": {"dataset": "embedded", "image_size": 32, "few": 64, "many": 128, "epochs": 2, "test_images": 40}}
     arguments = [word for name, value in small.items() for word in ("-p", name, json.dumps(value))]
     assert study.main(["aid_remote_sensing", "--preset", "demo", "-p", "data_dir", str(place), *arguments]) == 0, capfd.readouterr().err
-    folder = tmp_path / "results_dir" / "aid_remote_sensing" / "demo-custom"
+    folder = tmp_path / "results_dir" / "aid_remote_sensing" / "demo-custom-meine_szenen"
     forensic = rows(folder / "forensic_table.csv")
     assert len(forensic) == 12 and all(float(row["accuracy"]) >= 0 and row["n"] == "1" for row in forensic)
     assert {row["class"] for row in rows(folder / "class_table.csv")} == {"Hafen Süd", "bare land", "農地"}
@@ -33,6 +33,6 @@ def test_a_folder_of_ones_own_needs_one_parameter(tmp_path, monkeypatch, capfd):
     assert {(row["verdict"], row["scope"]) for row in claims} == {("undecided", "reduced")}
     assert all("missing" not in row["note"] for row in rows(folder / "transfer.csv"))
     executed = (folder / "aid_remote_sensing.ipynb").read_text(encoding="utf-8")
-    assert str(tmp_path / "cache_dir") not in executed
+    assert str(tmp_path) not in executed and "Meine Szenen" in executed
     records = [*(tmp_path / "runs_dir").glob("meine_szenen_*/*.json")]
     assert records and not any(str(tmp_path) in path.read_text(encoding="utf-8") for path in records)

@@ -119,3 +119,85 @@ def test_a_split_of_its_own_is_respected(tmp_path):
                 Image.fromarray(noise(number, 8, 8)).save(tmp_path / "s" / split / name / f"{number}.png")
     found = own.adopt(tmp_path / "s", [8], test_share=0.5)[0]
     assert len(found.split("train")) == 6 and len(found.split("test")) == 4
+
+
+def test_links_are_followed_and_one_that_leads_nowhere_is_named(tmp_path):
+    place = odd_folder(tmp_path / "scenes")
+    (place / "農地").rename(tmp_path / "elsewhere")
+    (place / "農地").symlink_to(tmp_path / "elsewhere")
+    (place / "loop").symlink_to(place)
+    (place / "農地" / "gone.png").symlink_to(tmp_path / "nothing.png")
+    with pytest.raises(DataError, match=r"An image will not decode: scenes/農地/gone.png"):
+        own.adopt(place, [16])
+    assert own.adopt(place, [16], skip_damaged=True)[0].classes == ("Hafen Süd", "bare land", "農地")
+
+
+@pytest.mark.parametrize("names", [("Train", "Test"), ("training", "testing"), ("test", "val")])
+def test_splits_of_other_names_are_not_taken_for_classes(tmp_path, names):
+    for name in names:
+        (tmp_path / "s" / name / "a").mkdir(parents=True)
+        Image.fromarray(noise(1, 8, 8)).save(tmp_path / "s" / name / "a" / "x.png")
+    with pytest.raises(DataError, match="look like splits.*Call them train/ and test/"):
+        own.adopt(tmp_path / "s", [8])
+
+
+def test_a_class_that_only_test_has_is_refused(tmp_path):
+    for folder in ("train/a", "train/b", "test/a", "test/c"):
+        (tmp_path / "s" / folder).mkdir(parents=True)
+        Image.fromarray(noise(1, 8, 8)).save(tmp_path / "s" / folder / "x.png")
+    with pytest.raises(DataError, match="tests classes that train/ has no image of: c"):
+        own.adopt(tmp_path / "s", [8])
+
+
+def tiff(path, values, **options):
+    """A TIFF of whatever bands, whole, uncompressed, as satellites' programs write them."""
+    import struct
+
+    height, width, bands = values.shape
+    planar = options.get("planar", 1)
+    data = (values if planar == 1 else values.transpose(2, 0, 1)).tobytes()
+    bits = 8 * values.itemsize
+    plane = height * width * values.itemsize
+    strips = 1 if planar == 1 else bands
+    extra = 1000  # where longer values lie
+    entries = {256: (4, [width]), 257: (4, [height]), 258: (3, [bits] * bands), 259: (3, [1]), 262: (3, [2]), 277: (3, [bands])}
+    entries |= {278: (4, [height]), 284: (3, [planar])} | ({338: (3, [options.get("extra", 0)])} if bands > 3 else {})
+    entries |= {273: (4, [2000 + n * plane for n in range(strips)]), 279: (4, [plane * (bands if planar == 1 else 1)] * strips)}
+    head, tail = struct.pack("<2sHI", b"II", 42, 8) + struct.pack("<H", len(entries)), b""
+    for tag, (kind, found) in sorted(entries.items()):
+        packed = struct.pack(f"<{len(found)}{'H' if kind == 3 else 'I'}", *found)
+        if len(packed) > 4:
+            head += struct.pack("<HHII", tag, kind, len(found), extra + len(tail))
+            tail += packed
+        else:
+            head += struct.pack("<HHI", tag, kind, len(found)) + packed.ljust(4, b"\0")
+    content = (head + b"\0" * 4).ljust(extra, b"\0") + tail
+    path.write_bytes(content.ljust(2000, b"\0") + data)
+
+
+@pytest.mark.parametrize("extra", [0, 2])
+def test_of_four_bands_the_first_three_are_used_as_they_are_whatever_the_fourth_is(tmp_path, extra):
+    values = noise(5, 12, 12, 4)
+    for name in ("a", "b"):
+        (tmp_path / "s" / name).mkdir(parents=True)
+        for number in range(2):
+            tiff(tmp_path / "s" / name / f"{number}.tif", values, extra=extra)
+    found = own.adopt(tmp_path / "s", [12])[0]
+    assert (found.split("train").images[0] == values[:, :, :3].transpose(2, 0, 1)).all()
+    assert "of 4 images with four bands the first three are used" in found.source
+
+
+def test_what_would_be_read_wrongly_is_refused_with_the_reason(tmp_path):
+    deep = noise(5, 12, 12, 3).astype(np.uint16) * 256
+    for name, says in (("planar", "16-bit bands lie one after the other"), ("dark", "go up to 999 only")):
+        place = tmp_path / name
+        for label in ("a", "b"):
+            (place / label).mkdir(parents=True)
+            Image.fromarray(noise(1, 8, 8)).save(place / label / "x.png")
+            Image.fromarray(noise(2, 8, 8)).save(place / label / "y.png")
+        if name == "planar":
+            tiff(place / "a" / "z.tif", deep, planar=2)
+        else:
+            Image.fromarray(np.full((8, 8), 999, dtype=np.uint16)).save(place / "a" / "z.tif")
+        with pytest.raises(DataError, match=says):
+            own.adopt(place, [8])

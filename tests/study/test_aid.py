@@ -84,7 +84,8 @@ def record(s, place: Place, right: float | None = None, collapsed: bool = False)
         metrics=pd.DataFrame({"step": [10, 390], "loss": [5.0, 4.0]}),
         evaluations={name: {"top1": top1} for name in names}
         | {f"{name}_untrained": {"top1": 29.0} for name in names}
-        | {f"{name}_transfer": {"top1": 21.5} for name in names},
+        | {f"{name}_transfer": {"top1": 21.5} for name in names}
+        | {f"{name}_transfer_untrained": {"top1": 12.5} for name in names},
         arrays={"labels": LABELS} | {f"{name}.predictions": predictions for name in names},
     )
 
@@ -182,17 +183,48 @@ def folder(tmp_path, monkeypatch):
     for name, count in (("Küste", 30), ("bare land", 24), ("small", 3)):
         (tmp_path / "My scenes" / name).mkdir(parents=True)
         for number in range(count):
-            Image.fromarray(rng.integers(0, 256, (20, 26, 3)).astype(np.uint8)).save(tmp_path / "My scenes" / name / f"{number}.png")
+            Image.fromarray(rng.integers(0, 256, (60, 72, 3)).astype(np.uint8)).save(tmp_path / "My scenes" / name / f"{number}.png")
     return tmp_path / "My scenes"
 
 
 def test_a_small_folder_shrinks_what_it_cannot_fill(folder):
     s = settings("demo", data_dir=str(folder))
     assert s.dataset.startswith("my_scenes-") and s.scope == "reduced" and s.data_options == {}
-    assert s.train_images is None and s.batch_size == 29 and s.readout == "knn20_t0.1"
+    assert s.train_images is None and s.readout == "knn20_t0.1" and s.data_dir == "My scenes"
     config = config_of(s, Place("forensic", "ResNet"))
-    assert str(folder.parent) not in config.model_dump_json()
-    assert settings("cpu", data_dir=str(folder)).readout == "linear"  # 200 neighbours are not there
+    assert config.training.batch_size == 29 and str(folder.parent) not in config.model_dump_json()
+    assert config_of(s, Place("count", "ViT", data=COMPANION)).training.batch_size == 64  # theirs are enough
+    cpu = settings("cpu", data_dir=str(folder))
+    assert cpu.readout == "linear"  # 200 neighbours are not there
+    assert cpu.resolutions == [28, 56]  # 96 px would show nothing more of images of 60
+    aid.readable(s, [config])
+
+
+def test_images_smaller_than_the_preset_works_at_are_refused(folder):
+    with pytest.raises(DataError, match="less than 61 px.*works at 80 px"):
+        settings(
+            "demo",
+            data_dir=str(folder),
+            image_size=80,
+            resolutions=[80],
+            encoders=settings("demo").encoders | {"80": settings("demo").encoders["16"]},
+        )
+
+
+def test_two_folders_have_results_of_their_own(folder):
+    names = [open_study(STUDY, {"preset": "demo", "data_dir": str(folder)}).variant]
+    folder.rename(folder.with_name("Other"))
+    names.append(open_study(STUDY, {"preset": "demo", "data_dir": str(folder.with_name("Other"))}).variant)
+    assert names == ["demo-custom-my_scenes", "demo-custom-other"]
+
+
+def test_images_that_are_missing_or_too_few_are_named_before_the_first_run(s, monkeypatch, tmp_path):
+    small = settings("demo", companion={"dataset": "nowhere", "image_size": 32, "few": 100, "many": 200, "epochs": 2})
+    with pytest.raises((UserError, DataError), match="nowhere"):
+        aid.readable(small, aid.checked(small, [Place("forensic", "ViT"), Place("count", "ViT", data=COMPANION)]))
+    few = settings("demo", train_images=30, batch_size=10, readout="knn200")
+    with pytest.raises(UserError, match="200 neighbours of 30 training images"):
+        aid.readable(few, aid.checked(few, [Place("forensic", "ViT")]))
 
 
 def test_a_folder_of_one_class_and_one_of_too_few_images_are_refused(folder):
@@ -274,9 +306,20 @@ def test_pretexts_by_what_they_gained_and_transfer_beside_its_rivals(s, cells):
     assert gained["rotation as pretext", SCENES] == pytest.approx(1.2, abs=0.1)
     table, _ = tables.transfer_table(cells, s, READOUT)
     own = table[table["backbone"] == "ViT"].set_index("encoder trained on")["accuracy"]
-    assert own["cifar10, 50,000 images"] == 21.5 and own["untrained, 28 px"] == 29 and own["scenes, 56 px"] == pytest.approx(45.2, abs=0.1)
+    assert own["cifar10, 50,000 images"] == 21.5 and own["nothing"] == 12.5 and own["scenes, 56 px"] == pytest.approx(45.2, abs=0.1)
     table, _ = tables.rate_table(cells)
     assert (table["found by"] == "range test").all() and table["published max rate"].max() == 10
+
+
+def test_collapsed_runs_are_said_beside_the_number_that_the_mean_is_of(s):
+    places = places_of(s)
+    made = {config_of(s, p).id: record(s, p, collapsed=p.backbone == "ViT" and p.seed > 0) for p in places}
+    cells = aid.collect(s, places, Outcome(made))
+    figure = figures.forensic_plot(cells, READOUT, SCOPE)
+    ticks = [label.get_text() for label in figure.axes[2].get_xticklabels()]
+    assert ticks[0].endswith("(n = 1, 2 collapsed)") and figure.axes[0].get_xticklabels()[0].get_text().endswith("(n = 3)")
+    table, _ = tables.forensic_table(cells, READOUT)
+    assert (table[table["backbone"] == "ViT"]["note"] == "2 of 3 collapsed, left out").all()
 
 
 DRAWN = {

@@ -180,7 +180,12 @@ def worth(cells: pd.DataFrame, method: str, fraction: float) -> Worth:
 
 def crossing(at: np.ndarray, curve: np.ndarray, target: float) -> float:
     """Where a curve first reaches the target; its end on that side where it never does. Dips are passed over."""
-    return float(np.interp(target, np.maximum.accumulate(curve), at))
+    reached = np.maximum.accumulate(curve)
+    place = int((reached < target).sum())
+    if place in (0, len(at)):
+        return float(at[min(place, len(at) - 1)])
+    below, above = reached[place - 1 : place + 1]
+    return float(at[place - 1] + (at[place] - at[place - 1]) * (target - below) / (above - below))
 
 
 # -- claims -------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pandas as pd
 from helpers.insight import kept
 from helpers.insight.pictures import draw_neighbour_rows
 from helpers.study import style
-from helpers.study.claims import Undecided
+from helpers.study.claims import Undecided, read_claims
 from helpers.study.label_efficiency import (
     BATCH,
     FROZEN,
@@ -156,6 +156,8 @@ def loss_curves(cells: pd.DataFrame, s: LabelEfficiencySettings) -> Figure:
     found = runs_of(cells)
     for place, (seed, record) in enumerate(sorted(found.records.items())):
         ax.plot(record.metrics["epoch"], record.metrics["loss"], color=style.SERIES[place % 4], label=f"seed {seed}", lw=1.4)
+    margin = read_claims()["L4"].margin
+    ax.axhspan(published()["loss"] - margin, published()["loss"] + margin, color=style.BLACK, alpha=0.07, lw=0)
     ax.axhline(published()["loss"], color=style.BLACK, ls="--", lw=1.4, label=f"published, levels off near {published()['loss']}")
     if not found.records:
         say_missing(ax, "loss curves", shared=True)
@@ -166,8 +168,8 @@ def loss_curves(cells: pd.DataFrame, s: LabelEfficiencySettings) -> Figure:
         note = "as published" if same else "not as published, so levels are not to be compared"
         ax.text(0.98, 0.97, f"batch {batch}, temperature {temperature(record):g}: {note}", transform=ax.transAxes, ha="right", va="top")
     ax.set(xlabel="contrastive epoch", ylabel="loss, mean over the epoch (nats)")
-    ax.set_title(f"Contrastive loss, n = {len(found.records)} [{about(s)}]")
-    figure.legend(loc="outside lower center", ncols=4)
+    ax.set_title(f"Contrastive loss, n = {len(found.records)}; grey: what counts as near\n[{about(s)}]")
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 

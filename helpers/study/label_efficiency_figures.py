@@ -30,7 +30,7 @@ from helpers.study.label_efficiency import (
 )
 from helpers.study.label_efficiency_settings import LabelEfficiencySettings, about
 from helpers.study.labels import AT_RANDOM, NEAREST
-from helpers.study.statistics import summary
+from helpers.study.statistics import bootstrap_images, summary
 from helpers.study.style import canvas, say_missing
 
 if TYPE_CHECKING:
@@ -113,41 +113,44 @@ def epoch_curves(cells: pd.DataFrame, s: LabelEfficiencySettings) -> Figure:
     few, drawn = percent(s.reference), 0
     for readout, method in (("finetune", TUNED), ("linear", FROZEN)):
         colour, marker, line = LOOKS[method]
-        at, table = _ways(cells, readout, s.reference)
-        if len(table):
+        found = _way(cells, readout, s.reference)
+        if found:
             drawn += 1
-            found = [summary(column) for column in table.T]
-            ax.plot(at, [each.mean for each in found], marker + line, color=colour, ms=5, label=f"{method}, {few} of the labels")
-            if len(table) > 1:
-                ax.fill_between(at, [each.low for each in found], [each.high for each in found], color=colour, alpha=0.15, lw=0)
-    for fraction, line in ((s.reference, "--"), (1.0, "-.")):
+            middle, low, high = zip(*found.values(), strict=True)
+            ax.plot(list(found), middle, marker + line, color=colour, ms=5, label=f"{method}, {few} of the labels")
+            ax.fill_between(list(found), low, high, color=colour, alpha=0.15, lw=0)
+    for fraction, colour, line in ((s.reference, LOOKS[SCRATCH][0], "--"), (1.0, style.PURPLE, "-.")):
         found = reading(cells, SCRATCH, fraction)
         if found.mean is not None:
             drawn += 1
-            ax.axhline(found.mean, color=style.VERMILION, ls=line, lw=1.6, label=f"{SCRATCH}, {percent(fraction)} of the labels")
-            ax.axhspan(found.low, found.high, color=style.VERMILION, alpha=0.1, lw=0)
+            ax.axhline(found.mean, color=colour, ls=line, lw=1.6, label=f"{SCRATCH}, {percent(fraction)} of the labels")
+            ax.axhspan(found.low, found.high, color=colour, alpha=0.1, lw=0)
     if not drawn:
         say_missing(ax, "readings on the way")
     ax.set(xlabel="contrastive epochs before the labels are used", ylabel="test accuracy, top-1 (%)")
     runs = len(runs_of(cells).records)
-    spread = "shaded: 95 % over runs" if runs > 1 else "shaded: 95 % over label draws, or test images"
-    ax.set_title(f"What contrastive training adds, epoch by epoch\n[{about(s)}]\nn = {runs}, one label draw on the way; {spread}")
+    over = "runs" if runs > 1 else "test images; from scratch with few labels: over label draws"
+    ax.set_title(
+        f"What contrastive training adds, epoch by epoch\n[{about(s)}]\nn = {runs}, the curves with one label draw; shaded: 95 % over {over}"
+    )
     if drawn:
         figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
-def _ways(cells: pd.DataFrame, readout: str, reference: float) -> tuple[np.ndarray, np.ndarray]:
-    """(epochs that every run was read at, accuracy [runs, epochs]); runs without a reading are left out."""
+def _way(cells: pd.DataFrame, readout: str, reference: float) -> dict[int, tuple[float, float, float]]:
+    """(mean, low, high) at every epoch that all runs were read at; runs without a reading are left out."""
     ways = []
     for record in runs_of(cells).sound:
         try:
-            epochs, right = on_the_way(record, readout, reference)
+            ways.append(dict(zip(*on_the_way(record, readout, reference), strict=True)))
         except Undecided:
             continue
-        ways.append(dict(zip(epochs.tolist(), 100 * right.mean(axis=1), strict=True)))
-    shared = sorted(set.intersection(*(set(way) for way in ways))) if ways else []
-    return np.array(shared), np.array([[way[epoch] for epoch in shared] for way in ways])
+    found = {}
+    for epoch in sorted(set.intersection(*(set(way) for way in ways))) if ways else []:
+        each = summary([100 * way[epoch].mean() for way in ways])
+        found[int(epoch)] = (each.mean, *((each.low, each.high) if each.n > 1 else bootstrap_images(ways[0][epoch])))
+    return found
 
 
 def loss_curves(cells: pd.DataFrame, s: LabelEfficiencySettings) -> Figure:

@@ -129,9 +129,9 @@ def epoch_curves(cells: pd.DataFrame, s: LabelEfficiencySettings) -> Figure:
         say_missing(ax, "readings on the way")
     ax.set(xlabel="contrastive epochs before the labels are used", ylabel="test accuracy, top-1 (%)")
     runs = len(runs_of(cells).records)
-    over = "runs" if runs > 1 else "test images; from scratch with few labels: over label draws"
+    over = "runs" if runs > 1 else "test images or label draws"
     ax.set_title(
-        f"What contrastive training adds, epoch by epoch\n[{about(s)}]\nn = {runs}, the curves with one label draw; shaded: 95 % over {over}"
+        f"What contrastive training adds, epoch by epoch\n[{about(s)}]\nn = {runs}, curves: one label draw; shaded: 95 % over {over}"
     )
     if drawn:
         figure.legend(loc="outside lower center", ncols=2)

@@ -21,12 +21,14 @@ STUDY, MAIN = "backbone_contest", "cpu"
 LIGHT = "lightweight_architectures"
 GRID = "augmentation_grid"
 SCENES = "aid_remote_sensing"
+LABELS = "label_efficiency"
 READINGS = {"": "as written", "fair": "fair", "as_run": "as run", "cifar10": "CIFAR-10"}
 EXPECTED = {
     STUDY: ("cpu", "cpu-fair", "cpu-as_run"),
     LIGHT: ("cpu",),
     GRID: ("cpu",),
     SCENES: ("cpu",),
+    LABELS: ("cpu",),
 }  # asked for in the README even before they are computed
 REASON = 120  # characters of a reason in the README; the ledger has all of it
 
@@ -106,6 +108,16 @@ def light_table() -> str:
     behind = f"[every cell with its interval, frozen and fine-tuned, and the runs behind it]({link(folder / 'accuracy.md')})"
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     return f"**{entry(folder, 'grid_table')['caption']}** {title(MAIN)}; {behind}.\n\n{markdown(frame)}"
+
+
+def table(study: str, name: str) -> str:
+    """A table as its study wrote it."""
+    folder = results_dir() / study / MAIN
+    path = folder / f"{name}.csv"
+    if not path.is_file():
+        return missing(MAIN, study=study)
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return f"**{entry(folder, name)['caption']}** {title(MAIN)}; [runs behind it]({link(folder / f'{name}.md')}).\n\n{markdown(frame)}"
 
 
 def headline() -> str:
@@ -239,6 +251,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "scenes-figure": partial(figure, SCENES, "forensic"),
     "scenes-pretexts": partial(figure, SCENES, "pretexts"),
     "scenes-verdicts": partial(verdicts, SCENES),
+    "labels-figure": partial(figure, LABELS, "fractions"),
+    "labels-table": partial(table, LABELS, "published"),
+    "labels-saved": partial(table, LABELS, "saved"),
+    "labels-verdicts": partial(verdicts, LABELS),
     "speed": speed,
     "race": race,
     "methods": methods_page.block,

@@ -18,6 +18,7 @@ class Probe:
     weight_decay: float
     validation: dict[float, float] = field(default_factory=dict)
     classifier: tuple[torch.Tensor, torch.Tensor] | None = None  # of a linear probe: weights [D, C] and bias [C] on raw features
+    ranks: torch.Tensor | None = None  # how many classes score higher than the true one: below k means right among the first k
 
 
 def judged(scores, labels, weight_decay: float, validation: dict[float, float] | None = None) -> Probe:
@@ -32,7 +33,14 @@ def judged(scores, labels, weight_decay: float, validation: dict[float, float] |
         per_class=per_class(predictions, labels, scores.shape[1]),
         weight_decay=weight_decay,
         validation=validation or {},
+        ranks=ranks(scores, labels),
     )
+
+
+def ranks(scores, labels) -> torch.Tensor:
+    """The place of each label among the scores, 0 the highest; of equal scores the lower class comes first."""
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    return (order == labels[:, None]).int().argmax(1)
 
 
 def top_k(scores, labels, ks=(1, 3, 5)) -> dict[int, float]:

@@ -24,7 +24,7 @@ class SimCLR(Method):
         views,
         *,
         temperature: float = 0.5,
-        hidden: int = 512,
+        hidden: int = 512,  # 0: a linear projector
         out: int = 128,
         norm: str = "batch",
         activation: str = "relu",
@@ -33,7 +33,8 @@ class SimCLR(Method):
         super().__init__(encoder, views)
         self.temperature = temperature
         self.joint = joint  # one forward over all views, which then share batch statistics; else one forward a view
-        self.projector = mlp_head((encoder.width, hidden, out), norm=norm, activation=activation)
+        widths = (encoder.width, hidden, out) if hidden else (encoder.width, out)
+        self.projector = mlp_head(widths, norm=norm, activation=activation)
 
     def embed(self, inputs):
         def project(x):

@@ -27,7 +27,8 @@ COLUMNS = ("claim", "study", "scope", "published", "ours", "low", "high", "seeds
 
 @dataclass(frozen=True)
 class Claim:
-    """One line of claims.toml. `scope` is None for a claim that may be judged at any scale; `ours` is True where no paper makes it."""
+    """One line of claims.toml. `scope` is None for a claim that may be judged at any scale, "paper" for one that may not, or the settings
+    that its estimand asks of the runs; `ours` is True where no paper makes it."""
 
     id: str
     study: str

@@ -168,6 +168,29 @@ class Training(Section):
         return value
 
 
+class LabelDraws(Section):
+    """What the encoder is worth with few labels, before training and after: frozen under a linear probe, and trained end to end."""
+
+    fractions: tuple[Share, ...] = (0.01, 0.05, 0.1, 0.25, 1.0)  # of each class's labels
+    draws: Positive = 3  # of each fraction below one; a run's own, the same for everything that is compared within it
+    reference: Share = 0.1  # the fraction that is read on the way, at its first draw
+    on_the_way: tuple[Positive, ...] = ()  # epochs after which it is
+    epochs: Positive = 20  # over the labelled images, end to end
+    steps: Positive = 300  # at least, however few images there are
+    batch_size: Positive = 128
+    rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-5
+    pictures: bool = False  # keep some test images with their nearest training images
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if not self.fractions or list(self.fractions) != sorted(set(self.fractions)):
+            raise ValueError(f"fractions = {list(self.fractions)}: name each once, from the smallest to the largest")
+        if self.reference not in self.fractions:
+            raise ValueError(f"reference = {self.reference} is none of fractions = {list(self.fractions)}: add it there")
+        return self
+
+
 class Evaluation(Section):
     probe_every: Annotated[int, Field(ge=0)] = 1  # epochs between two kNN probes on test; 0 probes never
     probe: str = "knn200_t0.1"  # the protocol of these probes
@@ -183,6 +206,7 @@ class Evaluation(Section):
     tints: bool = False  # keep what the probe calls the test images when they are tinted blue and red
     pictures: bool = False  # keep saliency maps, neighbours and thumbnails of some images
     transfer: Data | None = None  # another dataset, on which the trained encoder is read out as well
+    labels: LabelDraws | None = None  # read out with few labels as well
 
     @field_validator("probe")
     @classmethod

@@ -18,6 +18,7 @@ from helpers.study import records
 from helpers.study.config import RangeTest, RunConfig
 from helpers.study.energy import estimated_watts
 from helpers.study.footprint import step_flops
+from helpers.study.labels import seconds as label_seconds
 from helpers.study.material import material
 from helpers.study.run import build, settings_of
 from helpers.training import Training
@@ -57,6 +58,7 @@ def forecast(configs: Sequence[RunConfig], device: str = "auto") -> pd.DataFrame
             tested.add(config.range_test_id)
             steps += rate.seeds * (rate.coarse_steps + rate.fine_steps)
         seconds = steps * cost["seconds"] + _evaluation_seconds(config, cost)
+        seconds += label_seconds(config, material(config.data), cost["seconds_per_view"], FORWARD, READOUT)
         row["minutes"] += seconds / 60
         row["PFLOP"] += steps * cost["flops"] / 1e15
         row["Wh"] += seconds / 3600 * estimated_watts(where)[0]

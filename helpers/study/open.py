@@ -17,6 +17,8 @@ from helpers.study.augmentation_settings import READINGS as GRID_READINGS
 from helpers.study.augmentation_settings import AugmentationSettings
 from helpers.study.config import Section
 from helpers.study.contest_settings import READINGS, ContestSettings
+from helpers.study.label_efficiency_settings import READINGS as LABEL_READINGS
+from helpers.study.label_efficiency_settings import LabelEfficiencySettings
 from helpers.study.lightweight_settings import READINGS as LIGHT_READINGS
 from helpers.study.lightweight_settings import LightweightSettings
 from helpers.study.manifest import code_version, versions
@@ -32,6 +34,7 @@ STUDIES: dict[str, tuple[type[Section], tuple[str, ...]]] = {
     "lightweight_architectures": (LightweightSettings, LIGHT_READINGS),
     "augmentation_grid": (AugmentationSettings, GRID_READINGS),
     "aid_remote_sensing": (AidSettings, AID_READINGS),
+    "label_efficiency": (LabelEfficiencySettings, LABEL_READINGS),
 }
 
 

@@ -27,6 +27,7 @@ from helpers.study.config import RangeTest, RunConfig
 from helpers.study.downstream import Downstream, small
 from helpers.study.energy import EnergyMeter
 from helpers.study.footprint import profile_encoder, remembered, step_flops
+from helpers.study.labels import Labels
 from helpers.study.manifest import code_version, host, versions
 from helpers.study.material import Material, material
 from helpers.training import Stopped, Training, TrainSettings, range_test
@@ -144,21 +145,22 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
     method, batches = build(config, device)
     evaluations, arrays = {}, {}
     folder = checkpoint_folder(config)
-    downstream = Downstream(config, images, device, folder)
+    downstream, labels = Downstream(config, images, device, folder), Labels(config, images, device, folder, stop).before(method)
     if config.evaluation.untrained:
         evaluations |= _named(_evaluate(config, method, images, device), "untrained")
         evaluations |= _elsewhere(config, method, device, "transfer_untrained")
         if config.evaluation.finetune_epochs and (scratch := downstream.predictions("finetune", method.encoder)) is not None:
             evaluations["finetune_untrained"] = {"top1": downstream.accuracy(scratch)}
             arrays["finetune_untrained.predictions"] = small(scratch)
-    parts = {"folder": folder, "probe": _follow(config, images, device, downstream, meter), "report": EpochReport(config.id), "stop": stop}
+    follow = _follow(config, images, device, downstream, labels, meter)
+    parts = {"folder": folder, "probe": follow, "report": EpochReport(config.id), "stop": stop}
     training = Training(method, batches, settings_of(config, rate), device, **parts)
     metrics = training.run()
     if reason := stop():  # everything is in the last checkpoint, and an evaluation may take longer than there is time
         raise Stopped(f"{config.id} is trained and not yet evaluated, because {reason}; run again to go on from there.")
     result = _evaluate(config, method, images, device)
     evaluations |= result.evaluations
-    arrays |= result.arrays | downstream.arrays()
+    arrays |= result.arrays | downstream.arrays() | labels.after(method)
     if config.evaluation.finetune_epochs and (predictions := downstream.last("finetune")) is not None:
         evaluations["finetune"] = {"top1": downstream.accuracy(predictions)}
         arrays["finetune.predictions"] = small(predictions)
@@ -240,13 +242,13 @@ def _elsewhere(config: RunConfig, method: Method, device: torch.device, suffix: 
     return _named(_evaluate(config, method, material(other), device), suffix) if other else {}
 
 
-def _follow(config: RunConfig, images: Material, device: torch.device, downstream: Downstream, meter: EnergyMeter):
+def _follow(config: RunConfig, images: Material, device: torch.device, downstream: Downstream, labels: Labels, meter: EnergyMeter):
     """What is measured after an epoch and goes into its row of the log: the power it drew, and how good the encoder is by now."""
     probe = _probe(config, images, device)
     meter.lap()
 
     def follow(method: Method, epoch: int) -> dict:
-        row = {"watts": round(meter.lap(), 3)} | (probe(method, epoch) if probe else {}) | downstream(method, epoch)
+        row = {"watts": round(meter.lap(), 3)} | (probe(method, epoch) if probe else {}) | downstream(method, epoch) | labels(method, epoch)
         meter.lap()  # what was measured here is no training
         return row
 

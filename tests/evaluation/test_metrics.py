@@ -3,6 +3,7 @@ import torch
 from sklearn.metrics import confusion_matrix, top_k_accuracy_score
 
 from helpers.evaluation import confusion, per_class, top_k
+from helpers.evaluation.metrics import ranks
 
 
 def test_top_k_agrees_with_scikit_learn():
@@ -11,6 +12,15 @@ def test_top_k_agrees_with_scikit_learn():
     for k, percent in top_k(scores, labels, (1, 3, 5)).items():
         expected = 100 * top_k_accuracy_score(labels.numpy(), scores.numpy(), k=k, labels=range(7))
         assert abs(percent - expected) < 1e-4
+
+
+def test_ranks_say_what_top_k_says():
+    draw = torch.Generator().manual_seed(0)
+    scores, labels = torch.randn(300, 7, generator=draw), torch.randint(7, (300,), generator=draw)
+    found = ranks(scores, labels)
+    for k, percent in top_k(scores, labels, (1, 3, 7)).items():
+        assert abs(100 * (found < k).float().mean() - percent) < 1e-4
+    assert ranks(torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0]]), torch.tensor([0, 1])).tolist() == [0, 1]
 
 
 def test_top_k_is_complete_where_k_reaches_the_classes():

@@ -111,6 +111,12 @@ def test_norms_and_biases_do_not_decay(name, encoder):
     assert set(grouped) == {id(p) for p in method.parameters() if p.requires_grad}
 
 
+def test_simclrs_projector_is_linear_without_a_hidden_layer():
+    layers = [type(layer).__name__ for layer in make("simclr", hidden=0, out=24).projector]
+    assert layers == ["Linear"] and make("simclr", hidden=0, out=24).projector[0].out_features == 24
+    assert [type(layer).__name__ for layer in make("simclr").projector] == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
+
+
 @pytest.mark.parametrize("count", [2, 4])
 def test_simclr_takes_as_many_views_as_its_recipe_makes(count):
     torch.manual_seed(0)

@@ -154,7 +154,7 @@ class _Drawing:
         self.pictures = [re.sub(r"\s", "", found) for found in PICTURE.findall(text)]
         text = PICTURE.sub("PICTURE", text)
         order: dict[str, str] = {}
-        text = MADE.sub(lambda found: order.setdefault(found.group(), f"made-{len(order)}"), text)
+        text = MADE.sub(lambda found: order.setdefault(found.group(), f"made{len(order)}"), text)
         self.numbers = NUMBER.findall(text)
         self.text = NUMBER.sub("N", text).split("<")
 

@@ -17,7 +17,7 @@ NAME ?= backbone_contest
 PRESET ?= demo
 ARGS ?=
 
-.PHONY: help demo test lab study campaign speedrun methods bench bench-readouts bench-together same-numbers gpu-check results-tables site clean setup check format lint strip
+.PHONY: help demo test lab study campaign speedrun methods bench bench-readouts bench-together same-numbers gpu-check results-tables claims verify site clean setup check format lint strip
 
 help: ## show this list
 	@echo "Targets:"
@@ -72,6 +72,12 @@ gpu-check: setup ## run the tests that compare CUDA with the CPU; without a CUDA
 
 results-tables: setup ## write the README's tables and figures anew from the records
 	$(PYTHON) -m helpers.commands.readme
+
+claims: setup ## judge every claim anew from the records; write results/claims.md, results/claims.csv and the README's tables
+	$(PYTHON) -m helpers.commands.claims
+
+verify: setup ## compute every table, figure and verdict anew from the records and fail on any difference (no data, no GPU)
+	$(PYTHON) -m helpers.commands.verify
 
 site: setup ## write the results as web pages, to be read without network: [TO=FOLDER], else .cache/site/
 	$(PYTHON) -m helpers.commands.site $(if $(TO),--to "$(TO)") $(ARGS)

@@ -1,15 +1,16 @@
-"""Write the README's generated blocks, results/claims.md and results/methods.md from the results: python -m helpers.commands.readme [--check]."""
+"""Write the README's generated blocks, the ledger of claims and results/methods.md from the results: python -m helpers.commands.readme [--check]."""
 
 import argparse
 import re
 import sys
 from pathlib import Path
 
-from helpers.commands.readme_blocks import BLOCKS, ledger
+from helpers.commands import ledger, readme_blocks
 from helpers.core.errors import RecordError, UserError, pick
 from helpers.core.files import REPOSITORY, results_dir, shown, write_text
 from helpers.study import methods_page
 
+BLOCKS = {**readme_blocks.BLOCKS, "ledger-summary": ledger.summary}
 BLOCK = re.compile(r"(<!-- begin: ([\w-]+) -->\n)(.*?)(<!-- end: \2 -->)", re.DOTALL)
 MARKER = re.compile(r"<!-- (?:begin|end): ")
 
@@ -29,16 +30,26 @@ def render(text: str) -> str:
     return BLOCK.sub(block, text)
 
 
+def pages(readme: Path) -> dict[Path, str]:
+    """Every generated page beside the tables, with the text that the results give it."""
+    if not readme.is_file():
+        raise UserError(f"There is no {shown(readme)}. `git checkout {shown(readme)}` restores it.")
+    rows = ledger.ledger()
+    return {
+        readme: render(readme.read_text(encoding="utf-8")),
+        results_dir() / "claims.md": ledger.page(rows),
+        results_dir() / "claims.csv": ledger.csv_text(rows),
+        methods_page.page_path(methods_page.MAIN): methods_page.page(),
+    }
+
+
 def main(arguments: list[str] | None = None, readme: Path = REPOSITORY / "README.md") -> int:
     """The exit code: 0 written (or, with --check, as the results give), 1 with --check where they differ, 2 something cannot be read."""
     parser = argparse.ArgumentParser(prog="python -m helpers.commands.readme", description="Write the README's tables from the results.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is not what the results give")
     given = parser.parse_args(arguments)
     try:
-        if not readme.is_file():
-            raise UserError(f"There is no {shown(readme)}. `git checkout {shown(readme)}` restores it.")
-        wanted = {readme: render(readme.read_text(encoding="utf-8")), results_dir() / "claims.md": ledger()}
-        wanted[methods_page.page_path(methods_page.MAIN)] = methods_page.page()
+        wanted = pages(readme)
         stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
         for path in stale:
             if given.check:

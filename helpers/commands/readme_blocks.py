@@ -1,4 +1,4 @@
-"""What the generated blocks of the README say, and the ledger of claims: read from results/, never typed, never invented."""
+"""What the generated blocks of the README say: read from results/, never typed, never invented."""
 
 import json
 import textwrap
@@ -261,23 +261,3 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "notebooks": notebooks,
     "presets": presets,
 }
-
-
-def ledger() -> str:
-    """results/claims.md: every claim in every variant of every study."""
-    found = {path: read_verdicts(path / "claims.csv") for path in variants() if (path / "claims.csv").is_file()}
-    parts = ["# Ledger of claims", "Written by `make results-tables` from every variant's claims.csv. A verdict holds for its scope only."]
-    if not found:
-        return "\n\n".join([*parts, f"No study was executed yet: `{command(STUDY, MAIN)}`"]) + "\n"
-    judged = {f"{path.parent.name}, {path.name}": dict(zip(frame["claim"], frame["verdict"], strict=True)) for path, frame in found.items()}
-    claims = [claim for claim in read_claims() if any(claim in verdicts for verdicts in judged.values())]
-    grid = [{"claim": claim, **{name: verdicts.get(claim, MISSING) for name, verdicts in judged.items()}} for claim in claims]
-    parts.append(markdown(pd.DataFrame(grid)))
-    for path, frame in found.items():
-        where = f"[{path.parent.name}/{path.name}]({path.relative_to(results_dir()).as_posix()})"
-        parts += [
-            f"## {path.parent.name}, {path.name}",
-            f"{count(frame)}; tables, figures and runs in {where}.",
-            markdown(verdict_table(frame)),
-        ]
-    return "\n\n".join(parts) + "\n"

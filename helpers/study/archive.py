@@ -21,6 +21,7 @@ from helpers.study import records
 from helpers.study.config import RunConfig
 from helpers.study.manifest import code_version
 from helpers.study.records import Record
+from helpers.study.seals import seal
 
 FORMAT = 1
 LARGEST = 10_000_000  # bytes: what can be mailed
@@ -87,6 +88,7 @@ def take_in(path: Path) -> tuple[list[str], list[str], list[str]]:
             other = [record.id for record in arrived if here[record.id] and here[record.id].essence() != record.essence()]
             new = [record for record in arrived if here[record.id] is None]
             for record in new:
+                seal(record.path)  # of the bytes that the archive's own checksums have just vouched for
                 shutil.rmtree(folder / record.id, ignore_errors=True)  # a damaged one that could not be moved aside
                 record.path.rename(folder / record.id)
     except OSError as error:

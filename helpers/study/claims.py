@@ -28,7 +28,8 @@ COLUMNS = ("claim", "study", "scope", "published", "ours", "low", "high", "seeds
 @dataclass(frozen=True)
 class Claim:
     """One line of claims.toml. `scope` is None for a claim that may be judged at any scale, "paper" for one that may not, or the settings
-    that its estimand asks of the runs; `ours` is True where no paper makes it."""
+    that its estimand asks of the runs; `ours` is True where no paper makes it.
+    `figure` is the figure or table of its study that shows it best, "" where none does."""
 
     id: str
     study: str
@@ -40,6 +41,7 @@ class Claim:
     scope: str | None = None
     ours: bool = False
     published: str = "no figure"
+    figure: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,16 +154,22 @@ def judge_study(study: str, estimands: dict[str, Callable], cells: pd.DataFrame,
 
 def write_claims(verdicts: pd.DataFrame, folder: Path) -> Path:
     """claims.csv in a variant's folder."""
-    return write_text(Path(folder) / "claims.csv", verdicts[list(COLUMNS)].to_csv(index=False, float_format="%.4f", lineterminator="\n"))
+    return write_text(Path(folder) / "claims.csv", claims_text(verdicts))
+
+
+def claims_text(verdicts: pd.DataFrame) -> str:
+    return verdicts[list(COLUMNS)].to_csv(index=False, float_format="%.4f", lineterminator="\n")
+
+
+def in_words(ours: float | None, low: float | None, high: float | None) -> str:
+    """An estimate with its interval as a table shows it, "—" where there is none."""
+    return "—" if pd.isna(ours) else f"{ours:.2f}" + ("" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]")
 
 
 def verdict_table(verdicts: pd.DataFrame) -> pd.DataFrame:
     """The verdicts as a reader wants them: each claim's sentence first, its interval in one column, without run ids."""
     claims = read_claims()
-    interval = [
-        "—" if pd.isna(row.ours) else f"{row.ours:.2f}" + ("" if pd.isna(row.low) else f" [{row.low:.2f}, {row.high:.2f}]")
-        for row in verdicts.itertuples()
-    ]
+    interval = [in_words(row.ours, row.low, row.high) for row in verdicts.itertuples()]
     table = verdicts[["claim", "published", "seeds", "scope", "verdict", "reason"]].copy()
     table.insert(1, "says", [claims[name].statement + (" (ours)" if claims[name].ours else "") for name in verdicts["claim"]])
     table.insert(3, "ours [95 %]", interval)

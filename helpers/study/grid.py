@@ -21,7 +21,7 @@ def notebook_of(study: str, notebooks: Path) -> Path:
 
 def configs_of(notebook: Path, values: dict) -> list[RunConfig]:
     """The configs that the notebook hands to its sweep, in its order, with these values of its parameters."""
-    parameters, body = _read(notebook)
+    parameters, body = code_of(notebook)
     known = sorted(set().union(*(_changed(node) for node in ast.parse(parameters).body)))
     for name in values:
         if name not in known:
@@ -29,7 +29,7 @@ def configs_of(notebook: Path, values: dict) -> list[RunConfig]:
     injected = "\n".join(["# Parameters", *(f"{name} = {value!r}" for name, value in values.items())])
     _refuse_races(notebook, body)
     asked = _asked(notebook, body)
-    steps = [*ast.parse(parameters).body, *ast.parse(injected).body, *_needed(body, asked)]
+    steps = [*ast.parse(parameters).body, *ast.parse(injected).body, *needed(body, asked)]
     namespace = {"__name__": notebook.stem, "In": ["", parameters, injected]}  # In: where open_study looks for mistyped names
     try:
         exec(compile(ast.Module(steps, type_ignores=[]), notebook.name, "exec"), namespace)
@@ -43,7 +43,7 @@ def configs_of(notebook: Path, values: dict) -> list[RunConfig]:
     return configs
 
 
-def _read(notebook: Path) -> tuple[str, list[ast.stmt]]:
+def code_of(notebook: Path) -> tuple[str, list[ast.stmt]]:
     """The parameters cell, and the statements of all code cells after it."""
     try:
         cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
@@ -85,7 +85,7 @@ def _asked(notebook: Path, body: list[ast.stmt]) -> ast.expr:
     return call.args[0]
 
 
-def _needed(body: list[ast.stmt], asked: ast.expr) -> list[ast.stmt]:
+def needed(body: list[ast.stmt], asked: ast.expr) -> list[ast.stmt]:
     """The statements that `asked` depends on, in order: each that binds or changes a name which a later needed one reads."""
     wanted, kept = _names(asked), []
     for statement in reversed(body):

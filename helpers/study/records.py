@@ -1,6 +1,6 @@
 """Records: one folder a run, written whole or not at all, small enough to commit.
 
-config.json  manifest.json  metrics.csv  evaluations.json  arrays.npz (what the figures are drawn from)
+config.json  manifest.json  metrics.csv  evaluations.json  arrays.npz (what the figures are drawn from)  SHA256SUMS (of these)
 """
 
 import contextlib
@@ -17,6 +17,7 @@ import pandas as pd
 
 from helpers.core.errors import RecordError, UserError
 from helpers.core.files import read_json, results_dir, shown, why_not, write_bytes, write_json, write_text
+from helpers.study.seals import seal
 
 FILES = ("config.json", "manifest.json", "metrics.csv", "evaluations.json", "arrays.npz")
 LARGEST = 300_000  # bytes of arrays a record may hold
@@ -136,6 +137,7 @@ def save(run: str, *, config: dict, manifest: dict, metrics: list[dict], evaluat
         write_text(part / "metrics.csv", pd.DataFrame(metrics).to_csv(index=False))
         write_json(part / "evaluations.json", evaluations)
         write_bytes(part / "arrays.npz", packed.getvalue())
+        seal(part)
         part.chmod(0o755)
         if path.exists():
             shutil.rmtree(path)

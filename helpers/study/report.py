@@ -24,10 +24,12 @@ HEAVY = 100_000  # bytes of a picture from which a notebook shows it in fewer co
 
 
 class Report:
-    """A folder of tables (CSV, Markdown) and figures (PNG, SVG), with index.json."""
+    """A folder of tables (CSV, Markdown) and figures (PNG, SVG), with index.json.
 
-    def __init__(self, folder: Path):
-        self.folder = Path(folder)
+    With `pixels` False figures are written as SVG alone, which says the same in half the time: for comparing, not for looking."""
+
+    def __init__(self, folder: Path, pixels: bool = True):
+        self.folder, self.pixels = Path(folder), pixels
         self.entries: dict[str, dict] = {}
         self.displays: dict[str, object] = {}
 
@@ -36,7 +38,7 @@ class Report:
         from IPython.display import HTML  # here, as a machine that only trains opens studies without Jupyter
 
         runs = self._admit(name, caption, runs)
-        write_text(self.folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+        write_text(self.folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n", float_format=as_printed))
         under = f"\n\nRuns: {', '.join(f'`{run}`' for run in runs)}" if runs else ""
         write_text(self.folder / f"{name}.md", f"**{caption}**\n\n{markdown(frame)}{under}\n")
         self._enter(name, {"kind": "table", "caption": caption, "files": [f"{name}.csv", f"{name}.md"], "runs": runs})
@@ -55,11 +57,18 @@ class Report:
             # A class may be named in letters that this machine's fonts lack: a box stands for them, the table beside names it.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             # Without dates and versions, the same figure gives the same files.
-            figure.savefig(png, format="png", metadata={"Title": name, "Description": about, "Software": None})
+            if self.pixels:
+                figure.savefig(png, format="png", metadata={"Title": name, "Description": about, "Software": None})
+            else:  # drawing lays a figure out, and a second time not quite as the first: so it is laid out as the PNG would have been
+                figure.set_dpi(SETTINGS["savefig.dpi"])
+                figure.draw_without_rendering()
+                figure.set_dpi(SETTINGS["figure.dpi"])
             figure.savefig(svg, format="svg", metadata={"Title": alt, "Description": about, "Date": None, "Creator": None})
-        write_bytes(self.folder / f"{name}.png", png.getvalue())
         write_bytes(self.folder / f"{name}.svg", svg.getvalue())
         self._enter(name, {"kind": "figure", "alt": alt, "files": [f"{name}.png", f"{name}.svg"], "runs": runs})
+        if not self.pixels:
+            return None
+        write_bytes(self.folder / f"{name}.png", png.getvalue())
         self.displays[name] = Image(data=lighter(png.getvalue()), format="png", alt=alt, width=int(100 * figure.get_figwidth()))
         return self.show(name)
 
@@ -97,6 +106,11 @@ def lighter(png: bytes) -> bytes:
     small = io.BytesIO()
     Image.open(io.BytesIO(png)).convert("RGB").quantize(256).save(small, "PNG", optimize=True)
     return min(png, small.getvalue(), key=len)
+
+
+def as_printed(value: float) -> str:
+    """A number as tables in CSV print it: ten digits, all of which another machine finds too. Further ones are its rounding alone."""
+    return repr(float(f"{value:.10g}"))
 
 
 def cell(column: str, value: object) -> str:

@@ -12,7 +12,7 @@ from helpers.commands import readme, readme_blocks
 from helpers.core.errors import RecordError, UserError
 from helpers.core.files import REPOSITORY
 from helpers.study import contest, contest_tables
-from helpers.study.claims import COLUMNS, judge_study, write_claims
+from helpers.study.claims import COLUMNS, judge_study, read_claims, write_claims
 from helpers.study.report import Report
 from helpers.study.style import canvas
 
@@ -84,7 +84,12 @@ def test_without_results_every_block_says_what_to_run(results, page):
         assert not re.search(r"\d\.\d", block(page, name)), name
     assert 'PRESET=cpu ARGS="-p reading fair"`' in block(page, "verdicts")
     assert "make bench" in block(page, "speed")
-    assert "No study was executed yet" in (results / "claims.md").read_text()
+    ledger = (results / "claims.md").read_text()
+    assert "## Not judged yet" in ledger and "| C1 | backbone_contest | Under contrast alone" in ledger
+    assert "undecided | not computed yet: `make study NAME=backbone_contest PRESET=cpu`" in ledger and not re.search(
+        r"undecided \| \d", ledger
+    )
+    assert "| backbone_contest | not computed yet | — | 11 | 0 | 0 | 11 |" in block(page, "ledger-summary")
     assert page.read_text().startswith("# Title\n\nBy hand.\n") and "old" not in page.read_text()
 
 
@@ -117,7 +122,21 @@ def test_verdicts_and_ledger(results, page):
     assert f"1 supported, {len(frame) - 1} undecided" in text and "scope *reduced*" in text
     assert "reading *as run*.** *Not computed yet" in text
     assert "| claim | backbone_contest, cpu | backbone_contest, cpu-fair |" in ledger
-    assert "| C1 | supported | undecided |" in ledger and "long end |" in ledger
+    assert (
+        "| C1 | supported | undecided |" in ledger
+        and "long end | [accuracy_by_backbone](backbone_contest/cpu/accuracy_by_backbone.png) |" in ledger
+    )
+    rows = pd.read_csv(results / "claims.csv", keep_default_na=False).set_index(["claim", "variant"])
+    assert list(rows.loc[("C1", "cpu"), ["ours", "low", "high", "verdict", "scope"]]) == [
+        "3.5000",
+        "1.2500",
+        "5.7500",
+        "supported",
+        "reduced",
+    ]
+    assert rows.loc[("C5", "cpu"), "figure"] == "" and rows.loc[("D1", ""), "reason"].startswith("not computed yet")
+    assert set(rows.index.get_level_values("claim")) == set(read_claims())
+    assert f"| backbone_contest | cpu | reduced | {len(frame)} | 1 | 0 | {len(frame) - 1} |" in block(page, "ledger-summary")
 
 
 def test_demo_results_are_left_out(results, page):

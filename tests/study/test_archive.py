@@ -12,6 +12,7 @@ from helpers.commands import campaign as command
 from helpers.core.errors import RecordError, UserError
 from helpers.study import archive, records
 from helpers.study.config import RangeTest, RunConfig
+from helpers.study.seals import broken
 
 CONFIGS = {config.id: config for config in (RunConfig(data={"dataset": "x"}, seed=seed) for seed in range(2))}
 ONE, TWO = sorted(CONFIGS)
@@ -64,6 +65,7 @@ def test_records_arrive_as_they_were_and_a_second_time_change_nothing(mailed, he
     assert archive.take_in(mailed) == ([ONE, TWO], [], [])
     taken = records.Record(records.runs_dir() / TWO).check()
     assert taken.evaluations == {"linear": {"top1": 60.0}} and taken.metrics["loss"][0] == 0.1 + 0.2
+    assert broken(taken.path) == []
     assert archive.take_in(mailed) == ([], [ONE, TWO], [])
     assert sorted(path.name for path in records.runs_dir().iterdir()) == [ONE, TWO]
     here("first")

@@ -1,7 +1,11 @@
+import json
+import re
+
 import pandas as pd
 import pytest
 
 from helpers.core.errors import UserError
+from helpers.core.files import REPOSITORY
 from helpers.study.claims import COLUMNS, Claim, Part, Undecided, judge, judge_parts, judge_study, read_claims, verdict_table, write_claims
 from helpers.study.statistics import Estimate
 
@@ -115,3 +119,10 @@ def test_the_claims_file_is_held_to_its_fields(tmp_path):
     bad.write_text('[Z]\nstudy = "s"\nkind = "order"\nmargn = 0.0\nstatement = "s"\nestimand = "e"\n')
     with pytest.raises(UserError, match="margn"):
         read_claims(bad)
+
+
+def test_every_claim_names_a_figure_or_table_of_its_study():
+    for claim in read_claims().values():
+        notebook = json.loads((REPOSITORY / "notebooks" / f"{claim.study}.ipynb").read_text(encoding="utf-8"))
+        source = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
+        assert re.search(rf'report\.(figure|table)\(\s*"{claim.figure}",', source), f"{claim.id}: {claim.figure}"

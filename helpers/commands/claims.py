@@ -1,0 +1,49 @@
+"""Judge every claim anew from the records of all variants and write the ledger and the README: python -m helpers.commands.claims."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from helpers.commands import readme
+from helpers.commands.readme_blocks import command, variants
+from helpers.core.errors import DataError, RecordError, UserError
+from helpers.core.files import REPOSITORY, shown
+from helpers.study.claims import claims_text, write_claims
+from helpers.study.records import runs_dir
+from helpers.study.redraw import in_turns, rejudge
+from helpers.study.seals import seal_new
+
+
+def main(arguments: list[str] | None = None, notebooks: Path = REPOSITORY / "notebooks", page: Path = REPOSITORY / "README.md") -> int:
+    """The exit code: 0 written, 2 something cannot be read or written."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.commands.claims", description="Write the ledger of claims from the records.")
+    parser.parse_args(arguments)
+    try:
+        if new := seal_new(runs_dir()):
+            print(f"Sealed: {len(new)} records that had no checksums yet")
+        for folder, verdicts in zip(variants(), in_turns(rejudge, variants(), notebooks), strict=True):
+            _put(folder, verdicts)
+    except (UserError, DataError, RecordError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    return readme.main([], page)
+
+
+def _put(folder: Path, verdicts) -> None:
+    """A variant's claims.csv, where it is not what the records give; its other tables are then from another time."""
+    if verdicts is None:
+        return
+    path = folder / "claims.csv"
+    if path.is_file() and path.read_text(encoding="utf-8") == claims_text(verdicts):
+        return
+    print(f"Written: {shown(write_claims(verdicts, folder))}. Its other tables and figures are older; draw them with")
+    print(f"  {with_parameter(command(folder.parent.name, folder.name), '-p train false')}")
+
+
+def with_parameter(line: str, parameter: str) -> str:
+    """A `make study` line with one more parameter."""
+    return line[:-1] + f' {parameter}"' if line.endswith('"') else f'{line} ARGS="{parameter}"'
+
+
+if __name__ == "__main__":
+    sys.exit(main())

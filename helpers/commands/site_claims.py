@@ -110,8 +110,8 @@ def overview(names: list[str], frames: dict[Path, pd.DataFrame]) -> str:
 
 def one_verdict(path: Path, told: dict, runs: list[str]) -> str:
     known = {entry["name"]: entry["kind"] for entry in entries(path)}
-    names = [name for name in SETTINGS["evidence"].get(told["claim"], ()) if name in known]
-    links = [f'<a href="{page_of(path)}#{name}">{known[name]} {name}</a>' for name in names]
+    shown = read_claims()[told["claim"]].figure
+    links = [f'<a href="{page_of(path)}#{shown}">{known[shown]} {shown}</a>'] if shown in known else []
     links.append(f'<a href="{page_of(path)}#claim-{told["claim"]}">row of the verdict</a>')
     ours = f"ours {told['ours [95 %]']}, {plural(told['seeds'], 'seed')}, scope {told['scope']}"
     return (

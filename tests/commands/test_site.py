@@ -123,12 +123,11 @@ def test_from_every_claim_its_evidence_is_one_click_away(folder):
         known = {entry["name"] for entry in entries(path)}
         for claim, verdict in read_verdicts(path / "claims.csv")[["claim", "verdict"]].itertuples(index=False):
             assert f'href="{page}#claim-{claim}"' in sections[claim] and verdict in sections[claim]
-            for name in SETTINGS["evidence"].get(claim, ()):
-                assert name in known and f'href="{page}#{name}"' in sections[claim], f"{claim}: {path} has no {name}"
+            name = read_claims()[claim].figure
+            assert name in known and f'href="{page}#{name}"' in sections[claim], f"{claim}: {path} has no {name}"
 
 
-def test_settings_name_claims_and_studies_that_exist():
-    assert set(SETTINGS["evidence"]) <= set(read_claims())
+def test_settings_name_studies_that_exist():
     assert set(SETTINGS["main"]) <= {path.stem for path in (REPOSITORY / "notebooks").glob("*.ipynb")}
 
 

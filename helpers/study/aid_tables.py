@@ -181,4 +181,9 @@ def _rate(found: Arm) -> float | None:
 
 
 def _note(found: Arm) -> str:
-    return found.flag if found.records else "missing"
+    """What a reader of the number must know: missing or collapsed runs, and a rate that no range test chose."""
+    if not found.records:
+        return "missing"
+    resolved = [record.manifest.get("resolved", {}) for record in found.records.values()]
+    guessed = any(each.get("range_test") and each.get("rate_at_minimum") is None for each in resolved)
+    return "; ".join(part for part in (found.flag, "no minimum in its range test: default rate" if guessed else "") if part)

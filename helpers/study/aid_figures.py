@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INTERVALS = "lines: 95 % interval over seeds; over test images where n = 1"
+DAGGERS = "† collapsed runs left out, ‡ every run collapsed"
 
 
 def forensic_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
@@ -48,7 +49,7 @@ def forensic_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         panels[0].plot([], [], ":", color=style.GREY, label="the same net untrained")[0],
         panels[0].plot([], [], "--", color=style.VERMILION, lw=1, label="chance")[0],
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, title=INTERVALS, title_fontsize=9.5)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, title=f"{INTERVALS}; {DAGGERS}", title_fontsize=9.5)
     figure.suptitle(f"Is it the architecture? Scaling x rate x backbone\n[{scope}]")
     return figure
 
@@ -80,7 +81,7 @@ def backbone_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         ax.plot([], [], marker, color=style.GREY if marker in "vos" else style.BLACK, mfc="none" if marker == "D" else None, label=label)[0]
         for marker, label in looks
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, handletextpad=0.2, columnspacing=1.0)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, handletextpad=0.2, columnspacing=1.0)
     ax.set(xlim=(-0.5, len(BACKBONES) - 0.5), xlabel=INTERVALS, ylabel=f"test accuracy, {readout} (%)")
     ax.set_title(f"Accuracy by backbone, right scaling and tested rate\n[{scope}]")
     return figure
@@ -118,7 +119,8 @@ def resolution_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         at, colour = np.array(sizes) * shift, style.BACKBONES[backbone]
         seeds = {each.n for each in found if each.n}
         absent = sum(not each.n for each in found)
-        name = f"{backbone} (n = {min(seeds)})" if seeds else f"{backbone} (missing)"
+        runs = f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else f"{min(seeds, default=0)}"
+        name = f"{backbone} (n = {runs})" if seeds else f"{backbone} (missing)"
         ax.plot(
             at,
             [np.nan if each.mean is None else each.mean for each in found],
@@ -137,6 +139,7 @@ def resolution_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     ax.set_xticks(sizes, [str(size) for size in sizes])
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set(xlabel=f"side of the image (pixels, log scale)\n{INTERVALS}", ylabel=f"test accuracy, {readout} (%)")
+    ax.set_ylim(bottom=0)  # an interval of two seeds may reach below
     ax.set_title(f"Does resolution hold them back?\n[{scope}]")
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
@@ -220,11 +223,9 @@ def _gains(found: Arm, readout: str) -> list[float]:
 
 
 def _count(found: Arm) -> str:
-    """Of how many runs a mean is made, and what became of the others."""
+    """Of how many runs a mark is made; a dagger where collapsed runs are left out, two where there are no others."""
     lost = found.collapsed
-    if lost == len(found.records) and lost:
-        return f"(n = {lost}, collapsed)"
-    return f"(n = {len(found.sound)}{f', {lost} collapsed' if lost else ''})"
+    return f"(n = {len(found.sound)}{'' if not lost else '‡' if lost == len(found.records) else '†'})"
 
 
 def _point(ax: Axes, place: float, found: Arm, readout: str, colour: str, marker: str, filled: bool = True) -> None:

@@ -66,7 +66,7 @@ def neighbour_figure(record, name: str, scope: str) -> Figure:
     draw_neighbour_rows(axes, kept(arrays["neighbours.queries"]), images, found == labels[:, None], titles)
     agree = ", ".join(f"{metric} {float(arrays[f'neighbours.{metric}.precision']):.0f} %" for metric in ("euclidean", "cosine"))
     counted = int(arrays.get("neighbours.counted", 0)) or "some"
-    figure.suptitle(f"Nearest training images, {name} (one run) [{scope}]")
+    figure.suptitle(f"Nearest training images, {name} (one run)\n[{scope}]")
     figure.supxlabel(
         f"by Euclidean distance, nearest first; dashed and crossed: another class\nof the query's class over {counted} queries: {agree}",
         fontsize=9.5,
@@ -93,7 +93,7 @@ def map_figure(record, name: str, scope: str) -> Figure:
     """t-SNE of one run's test features, some of them as thumbnails framed in their class's colour."""
     arrays = getattr(record, "arrays", {})
     figure, ((ax,),) = canvas(height=7.2, width=7)
-    ax.set_title(f"Test features of {name} (t-SNE, one run) [{scope}]")
+    ax.set_title(f"Test features of {name} (t-SNE, one run)\n[{scope}]")
     if "map.images" not in arrays or "tsne" not in arrays:
         say_missing(ax, f"map of {name}")
         return figure
@@ -103,7 +103,8 @@ def map_figure(record, name: str, scope: str) -> Figure:
     draw_thumbnail_map(ax, arrays["tsne"], arrays["tsne.labels"], kept(arrays["map.images"]), layout, looks)
     ax.set(xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)")
     handles = [ax.plot([], [], marker, color=colour, ms=7, label=label)[0] for (colour, marker), label in zip(looks, classes, strict=True)]
-    figure.legend(handles=handles[:30], loc="outside lower center", ncols=5)
+    small = {"fontsize": 8, "columnspacing": 0.8, "handletextpad": 0.1} if len(classes) > 12 else {}
+    figure.legend(handles=handles[:30], loc="outside lower center", ncols=5, **small)
     return figure
 
 

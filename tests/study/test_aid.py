@@ -96,6 +96,11 @@ def cells_of(s, without=lambda place: False, **of):
     return aid.collect(s, places, Outcome(made))
 
 
+@pytest.fixture(autouse=True)
+def no_records(monkeypatch, tmp_path):
+    monkeypatch.setenv("RUNS_DIR", str(tmp_path / "runs"))  # else the committed range tests would be found
+
+
 @pytest.fixture(scope="module")
 def s():
     return settings()

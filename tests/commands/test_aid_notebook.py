@@ -20,7 +20,7 @@ def test_a_folder_of_ones_own_needs_one_parameter(tmp_path, monkeypatch, capfd):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     place = odd_folder(tmp_path / "Meine Szenen", each=20)
     # Everything beside data_dir is only to be quick.
-    small = {"epochs": 1, "range_steps": 10, "resolutions": [16, 32], "map_images": 10, "device": "cpu"}
+    small = {"epochs": 1, "range_steps": 10, "resolutions": [32], "map_images": 10, "device": "cpu"}
     small |= {"companion": {"dataset": "embedded", "image_size": 32, "few": 64, "many": 128, "epochs": 2, "test_images": 40}}
     arguments = [word for name, value in small.items() for word in ("-p", name, json.dumps(value))]
     assert study.main(["aid_remote_sensing", "--preset", "demo", "-p", "data_dir", str(place), *arguments]) == 0, capfd.readouterr().err

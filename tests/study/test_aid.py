@@ -1,99 +1,18 @@
 """The study of scenes: its runs, and its claims, tables and figures on records whose truth is known."""
 
-import warnings
-from types import SimpleNamespace
-
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
 from helpers.core.errors import DataError, UserError
-from helpers.study import aid, range_figure
-from helpers.study import aid_figures as figures
-from helpers.study import aid_pictures as pictures
-from helpers.study import aid_tables as tables
-from helpers.study.aid_settings import AS_RUN, BACKBONES, COMPANION, CORRECT, MAIN, SCENES, SUPERVISED, TESTED, THEIRS, Place, config_of
+from helpers.study import aid
+from helpers.study.aid_settings import AS_RUN, COMPANION, MAIN, THEIRS, Place, config_of
 from helpers.study.claims import judge, judge_study, read_claims
 from helpers.study.config import RangeTest
 from helpers.study.open import open_study
 from helpers.study.sweep import Outcome
 from helpers.views import make_views
-
-STUDY, READOUT, SCOPE = "aid_remote_sensing", "knn200_t0.1", "aid, 5 epochs; reduced"
-CLASSES = [f"class {number}" for number in range(30)]
-LABELS = np.repeat(np.arange(30), np.linspace(20, 180, 30).astype(int)).astype(np.uint8)  # classes of very different sizes
-IMAGES = len(LABELS)
-
-
-def settings(preset="cpu", **given):
-    return open_study(STUDY, {"preset": preset} | given).settings
-
-
-def places_of(s) -> list[Place]:
-    """As the notebook has them, every backbone on few photographs as well."""
-    every = range(s.seeds)
-    return [
-        *(Place("forensic", b, n, *setting) for n in every for setting in aid.SETTINGS for b in s.backbones),
-        *(Place("supervised", b, pretext=SUPERVISED) for b in s.backbones),
-        *(Place("resolution", b, n, size=size) for n in every for size in s.resolutions if size != s.image_size for b in s.backbones),
-        *(Place("augmentation", "ResNet", n, added=added) for n in every for added in s.altered),
-        *(Place("pretext", "ResNet", n, pretext=name, data=data) for n in every for name in s.pretexts for data in (SCENES, COMPANION)),
-        *(Place("count", b, n, data=COMPANION, images=i) for n in every for i in (s.companion.few, s.companion.many) for b in s.backbones),
-    ]
-
-
-def truth(place: Place) -> float:
-    """Percent: ResNet wins, scaling and rate ruin ViT, resolution and rotation help, pretexts work on photographs alone."""
-    right = {"ResNet": 60.0, "ConvNeXt": 50.0, "ViT": 45.0}[place.backbone]
-    if place.part == "forensic":
-        lost = {MAIN: 0, (CORRECT, THEIRS): 20, (THEIRS, TESTED): 25, AS_RUN: 41.0}[place.scaling, place.rate]
-        return right - (lost if place.backbone == "ViT" else lost / 5)
-    if place.part == "resolution":
-        return right + 6 * np.log2(place.size / 56)
-    if place.part == "augmentation":
-        return right + (5 if place.added == "rotation" else -3)
-    if place.part == "pretext":
-        return 42.0 if place.data == COMPANION else 30.0
-    if place.part == "count":
-        return right + (0 if place.images == 5000 else 8 if place.backbone == "ViT" else 2)
-    return 80.0
-
-
-def record(s, place: Place, right: float | None = None, collapsed: bool = False):
-    """Of one run: it answers the easiest images right, with a little luck of its own seed."""
-    ease = np.random.default_rng(place.seed).permutation(IMAGES) / IMAGES
-    hit = ease < ((truth(place) if right is None else right) + 0.2 * place.seed) / 100
-    config = config_of(s, place)
-    predictions = np.where(hit, LABELS, (LABELS + 1) % 30).astype(np.uint8)
-    top1 = 100 * float(hit.mean())
-    names = (READOUT, "linear")
-    tested = isinstance(config.training.rate, RangeTest)
-    return SimpleNamespace(
-        id=config.id,
-        config={},
-        manifest={
-            "seconds": 60.0,
-            "classes": CLASSES,
-            "collapsed": collapsed,
-            "stem": config.encoder.stem,
-            "resolved": {"rate": 0.01, "rate_at_minimum": 0.027, "factor": 0.375, "range_test": config.range_test_id}
-            if tested
-            else {"rate": config.training.rate},
-        },
-        metrics=pd.DataFrame({"step": [10, 390], "loss": [5.0, 4.0]}),
-        evaluations={name: {"top1": top1} for name in names}
-        | {f"{name}_untrained": {"top1": 29.0} for name in names}
-        | {f"{name}_transfer": {"top1": 21.5} for name in names}
-        | {f"{name}_transfer_untrained": {"top1": 12.5} for name in names},
-        arrays={"labels": LABELS} | {f"{name}.predictions": predictions for name in names},
-    )
-
-
-def cells_of(s, without=lambda place: False, **of):
-    places = places_of(s)
-    made = {config_of(s, place).id: None if without(place) else record(s, place, **of) for place in places}
-    return aid.collect(s, places, Outcome(made))
+from tests.scenes import READOUT, STUDY, cells_of, places_of, record, settings
 
 
 @pytest.fixture(autouse=True)
@@ -280,85 +199,3 @@ def test_one_seed_and_missing_runs_are_undecided_with_the_reason(s, cells):
     assert list(table["claim"]) == list(aid.CLAIMS)
     no_parts = cells[cells["part"] == "forensic"]
     assert "no augmentation was added" in verdict("D4", no_parts)["reason"] and "no pretext" in verdict("D5", no_parts)["reason"]
-
-
-# -- tables and figures -------------------------------------------------------------------------------------------------------
-
-
-def test_the_forensic_table(cells):
-    table, runs = tables.forensic_table(cells, READOUT)
-    row = table[(table["backbone"] == "ViT") & (table["scaling"] == THEIRS) & (table["rate"] == THEIRS)].iloc[0]
-    assert row["accuracy"] == pytest.approx(4.2, abs=0.1) and row["n"] == 3 and row["max rate"] == 10.0 and row["untrained"] == 29
-    assert row["published, last"] == 3.6 and row["published, maximum"] == 5.7
-    assert table["published, last"].notna().sum() == 3 and len(table) == 12 and len(runs) == 36
-
-
-def test_every_class_counts_alike_in_the_mean_over_classes(s):
-    place = Place("forensic", "ResNet")
-    found = record(s, place)
-    small = LABELS == np.bincount(LABELS).argmin()
-    found.arrays[f"{READOUT}.predictions"] = np.where(small, LABELS, (LABELS + 1) % 30).astype(np.uint8)
-    cells = aid.collect(s, [place], Outcome({config_of(s, place).id: found}))
-    assert tables.mean_class(aid.main(cells, "ResNet"), READOUT) == pytest.approx(100 / 30)
-    table, _ = tables.class_table(cells, READOUT)
-    assert table["ResNet"].iloc[-1] == 100 and table["test images"].iloc[-1] == small.sum() and table["ViT"].isna().all()
-
-
-def test_pretexts_by_what_they_gained_and_transfer_beside_its_rivals(s, cells):
-    table, _ = tables.pretext_table(cells, READOUT)
-    gained = table.set_index(["trained by", "on"])["gained"]
-    assert gained["rotation as pretext", COMPANION] == pytest.approx(13.2, abs=0.1)
-    assert gained["rotation as pretext", SCENES] == pytest.approx(1.2, abs=0.1)
-    table, _ = tables.transfer_table(cells, s, READOUT)
-    own = table[table["backbone"] == "ViT"].set_index("encoder trained on")["accuracy"]
-    assert own["cifar10, 50,000 images"] == 21.5 and own["nothing"] == 12.5 and own["scenes, 56 px"] == pytest.approx(45.2, abs=0.1)
-    table, _ = tables.rate_table(cells)
-    assert (table["found by"] == "range test").all() and table["published max rate"].max() == 10
-
-
-def test_collapsed_runs_are_said_beside_the_number_that_the_mean_is_of(s):
-    places = places_of(s)
-    made = {config_of(s, p).id: record(s, p, collapsed=p.backbone == "ViT" and p.seed > 0) for p in places}
-    cells = aid.collect(s, places, Outcome(made))
-    figure = figures.forensic_plot(cells, READOUT, SCOPE)
-    ticks = [label.get_text() for label in figure.axes[2].get_xticklabels()]
-    assert ticks[0].endswith("(n = 1†)") and figure.axes[0].get_xticklabels()[0].get_text().endswith("(n = 3)")
-    table, _ = tables.forensic_table(cells, READOUT)
-    assert (table[table["backbone"] == "ViT"]["note"] == "2 of 3 collapsed, left out").all()
-
-
-DRAWN = {
-    "forensic": lambda cells: figures.forensic_plot(cells, READOUT, SCOPE),
-    "backbones": lambda cells: figures.backbone_plot(cells, READOUT, SCOPE),
-    "classes": lambda cells: figures.class_plot(cells, READOUT, SCOPE),
-    "resolution": lambda cells: figures.resolution_plot(cells, READOUT, SCOPE),
-    "pretexts": lambda cells: figures.pretext_plot(cells, READOUT, SCOPE, "cifar10"),
-    "counts": lambda cells: figures.count_plot(cells, READOUT, SCOPE),
-    "confusion": lambda cells: pictures.confusion_figure(cells, "ResNet", READOUT, SCOPE),
-    "range tests": lambda cells: range_figure.range_test_curves(aid.range_tests(cells), cells, SCOPE, parts=("forensic",)),
-}
-
-
-@pytest.mark.parametrize("name", DRAWN)
-def test_figures_are_drawn_whole_and_with_nothing_there(name, s, cells):
-    for some in (cells, cells_of(s, without=lambda place: True), cells[cells["seed"] == 0]):
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            figure = DRAWN[name](some)
-            figure.canvas.draw()
-        said = " ".join(text.get_text() for ax in figure.axes for text in ax.texts)
-        assert SCOPE in " ".join([figure.get_suptitle(), *(ax.get_title() for ax in figure.axes)])
-        if not any(hasattr(each, "evaluations") for each in some["record"]):
-            assert "missing" in said
-        assert all(ax.get_xlabel() or ax.get_ylabel() or ax.get_title() for ax in figure.axes)
-
-
-def test_missing_runs_stand_in_every_table(s):
-    nothing = cells_of(s, without=lambda place: True)
-    for make in (tables.forensic_table, tables.reference_table, tables.resolution_table, tables.pretext_table, tables.count_table):
-        table, runs = make(nothing, READOUT)
-        assert (table["note"] == "missing").all() and len(table) and not runs
-    assert tables.class_table(nothing, READOUT)[0].empty and set(tables.class_table(nothing, READOUT)[0]) >= set(BACKBONES)
-    assert (tables.transfer_table(nothing, s, READOUT)[0]["note"] == "missing").all()
-    assert (tables.rate_table(nothing)[0]["found by"] == "missing").all()
-    assert TESTED in set(tables.forensic_table(nothing, READOUT)[0]["rate"])

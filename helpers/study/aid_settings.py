@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from helpers.core.errors import DataError, pick
 from helpers.data import own
 from helpers.evaluation.knn import protocol_setting
 from helpers.models import resolve_stem
 from helpers.study.config import Encoder, Positive, RunConfig, Section, Share
-from helpers.study.contest_settings import BACKBONES, READOUTS, Count, among
+from helpers.study.contest_settings import BACKBONES, Backbones, Count, Readout, among
 
 READINGS = ("as_written",)
 CORRECT, THEIRS, TESTED = "correct", "theirs", "tested"
@@ -70,7 +70,7 @@ class AidSettings(Section):
     companion: Companion
     image_size: Positive
     resolutions: Annotated[list[Positive], Field(min_length=1)]
-    backbones: Annotated[list[str], Field(min_length=1)] = list(BACKBONES)
+    backbones: Backbones = list(BACKBONES)
     epochs: Positive
     batch_size: Annotated[int, Field(ge=2)]
     scene_batch: Annotated[int, Field(ge=2)] | None = None  # of the scenes, where there are fewer than a batch
@@ -90,17 +90,7 @@ class AidSettings(Section):
     pretexts: dict[str, dict[str, Any]] = PRETEXTS  # pretext -> method, views, training
     supervised: dict[str, Any] = LABELLED  # method, views, training
     map_images: Positive = 600
-    readout: str = "knn200_t0.1"  # the protocol of the published figures; claims are judged by it
-
-    @field_validator("backbones")
-    @classmethod
-    def _backbones(cls, value):
-        return among("backbone", value, BACKBONES)
-
-    @field_validator("readout")
-    @classmethod
-    def _readout(cls, value):
-        return among("readout", [value], READOUTS)[0]
+    readout: Readout = "knn200_t0.1"  # the protocol of the published figures; claims are judged by it
 
     @model_validator(mode="after")
     def _whole(self):

@@ -10,7 +10,6 @@ from helpers.study.arms import Arm, accuracy
 from helpers.study.contest_tables import found_by
 
 Table = tuple[pd.DataFrame, list[str]]
-HARDEST = 5  # classes that a sentence names
 
 
 def forensic_table(cells: pd.DataFrame, readout: str) -> Table:

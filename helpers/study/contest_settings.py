@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from helpers.core.errors import unknown
 from helpers.evaluation.knn import protocol_name
@@ -16,6 +16,17 @@ READINGS = ("as_written", "as_run", "fair")
 Count = Annotated[int, Field(ge=0)]
 
 
+def among(kind: str, names: list[str], choices: tuple[str, ...]) -> list[str]:
+    for name in names:
+        if name not in choices:
+            raise unknown(kind, name, choices)
+    return names
+
+
+Backbones = Annotated[list[str], Field(min_length=1), AfterValidator(lambda names: among("backbone", names, BACKBONES))]
+Readout = Annotated[str, AfterValidator(lambda name: among("readout", [name], READOUTS)[0])]
+
+
 class ContestSettings(Section):
     """One variant of the study: the preset's values, with whatever the parameters cell or papermill put in their place."""
 
@@ -27,7 +38,7 @@ class ContestSettings(Section):
     epochs: Positive
     batch_size: Annotated[int, Field(ge=2)]
     temperature: Annotated[float, Field(gt=0)]
-    backbones: Annotated[list[str], Field(min_length=1)] = list(BACKBONES)
+    backbones: Backbones = list(BACKBONES)
     optimizers: Annotated[list[str], Field(min_length=1)] = list(OPTIMIZERS)
     seeds: Positive  # of the RAdam column, which decides C1
     optimizer_seeds: Count  # of the other columns
@@ -45,13 +56,8 @@ class ContestSettings(Section):
     map_images: Positive = 1000  # test images in the t-SNE maps
     encoders: dict[str, dict[str, Any]]  # backbone -> name, stem, options
     heads: dict[str, dict[str, Any]]  # backbone -> options of the projector
-    readout: str = "linear"  # the protocol the claims are judged by
+    readout: Readout = "linear"  # the protocol the claims are judged by
     headline: dict[str, Any] | None = None  # one longer run, beside its untrained encoder
-
-    @field_validator("backbones")
-    @classmethod
-    def _backbones(cls, value):
-        return among("backbone", value, BACKBONES)
 
     @field_validator("optimizers")
     @classmethod
@@ -63,11 +69,6 @@ class ContestSettings(Section):
     def _per_backbone(cls, value):
         among("backbone", list(value), BACKBONES)
         return value
-
-    @field_validator("readout")
-    @classmethod
-    def _readout(cls, value):
-        return among("readout", [value], READOUTS)[0]
 
     @model_validator(mode="after")
     def _whole(self):
@@ -81,10 +82,3 @@ class ContestSettings(Section):
                 resolve_stem(encoder.name, self.image_size, encoder.stem, encoder.options.get("patch"))
             MethodChoice(name="simclr", options=self.heads[backbone])
         return self
-
-
-def among(kind: str, names: list[str], choices: tuple[str, ...]) -> list[str]:
-    for name in names:
-        if name not in choices:
-            raise unknown(kind, name, choices)
-    return names

@@ -22,13 +22,13 @@ LIGHT = "lightweight_architectures"
 GRID = "augmentation_grid"
 SCENES = "aid_remote_sensing"
 LABELS = "label_efficiency"
-READINGS = {"": "as written", "fair": "fair", "as_run": "as run", "cifar10": "CIFAR-10"}
+READINGS = {"": "as written", "fair": "fair", "as_run": "as run", "cifar10": "CIFAR-10", "patient": "patient"}
 EXPECTED = {
     STUDY: ("cpu", "cpu-fair", "cpu-as_run"),
     LIGHT: ("cpu",),
     GRID: ("cpu",),
     SCENES: ("cpu",),
-    LABELS: ("cpu",),
+    LABELS: ("cpu", "cpu-patient"),
 }  # asked for in the README even before they are computed
 REASON = 120  # characters of a reason in the README; the ledger has all of it
 
@@ -110,14 +110,14 @@ def light_table() -> str:
     return f"**{entry(folder, 'grid_table')['caption']}** {title(MAIN)}; {behind}.\n\n{markdown(frame)}"
 
 
-def table(study: str, name: str) -> str:
+def table(study: str, name: str, variant: str = MAIN) -> str:
     """A table as its study wrote it."""
-    folder = results_dir() / study / MAIN
+    folder = results_dir() / study / variant
     path = folder / f"{name}.csv"
     if not path.is_file():
-        return missing(MAIN, study=study)
+        return missing(variant, study=study)
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    return f"**{entry(folder, name)['caption']}** {title(MAIN)}; [runs behind it]({link(folder / f'{name}.md')}).\n\n{markdown(frame)}"
+    return f"**{entry(folder, name)['caption']}** {title(variant)}; [runs behind it]({link(folder / f'{name}.md')}).\n\n{markdown(frame)}"
 
 
 def headline() -> str:
@@ -254,6 +254,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "labels-figure": partial(figure, LABELS, "fractions"),
     "labels-table": partial(table, LABELS, "published"),
     "labels-saved": partial(table, LABELS, "saved"),
+    "labels-patient": partial(table, LABELS, "saved", "cpu-patient"),
     "labels-verdicts": partial(verdicts, LABELS),
     "speed": speed,
     "race": race,

@@ -9,7 +9,7 @@ from helpers.study.config import Encoder, LabelDraws, MethodChoice, Positive, Ru
 from helpers.study.labels import check
 from helpers.study.material import material
 
-READINGS = ("as_written",)
+READINGS = ("as_written", "patient")
 
 
 class LabelEfficiencySettings(Section):
@@ -94,4 +94,4 @@ def checked(s: LabelEfficiencySettings) -> None:
 def about(s: LabelEfficiencySettings) -> str:
     """What was trained on what, for every figure's title."""
     images = "all images" if s.train_images is None else f"{s.train_images:,} images"
-    return f"{s.dataset}, {images}, {s.encoder.name}, {s.training.epochs} contrastive epochs; {s.scope}"
+    return f"{s.dataset}, {images}, {s.encoder.name}, {s.training.epochs} contrastive epochs, {s.label_steps:,} steps or more on labels; {s.scope}"

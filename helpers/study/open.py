@@ -187,7 +187,7 @@ def _injected(namespace: dict) -> list[str]:
         names = [name for node in tree.body for name in _assigned(node)]
         if source.lstrip().startswith("# Parameters"):
             cells["injected"] = names
-        elif {"preset", "reading"} <= set(names):
+        elif {"preset", "device"} <= set(names):  # what every study's parameters cell has
             cells["parameters"] = names
     return list(dict.fromkeys(name for names in cells.values() for name in names))
 

@@ -1,12 +1,14 @@
 """What is mistyped or impossible is refused in the first cell, before any data is read."""
 
+import nbformat
 import pytest
 
 from helpers.core.errors import UserError
+from helpers.core.files import REPOSITORY
 from helpers.study.config import RunConfig
-from helpers.study.open import open_study
+from helpers.study.open import STUDIES, open_study
 
-OWN = 'preset = "demo"\nreading = "as_written"\nepochs = 3\n'
+OWN = 'preset = "demo"\ndevice = "auto"\nepochs = 3\n'
 VIT = {"name": "vit_micro", "stem": "patch5"}
 RESNET = {"name": "resnet_tiny", "stem": "cifar"}
 
@@ -19,6 +21,18 @@ def opened(*cells, **namespace):
 def test_a_typo_in_the_parameters_cell_itself_is_found(line):
     with pytest.raises(UserError, match="'epcohs'.*epochs"):
         opened(OWN + line)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_notebook_knows_its_own_parameters_and_no_others(name):
+    book = nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", as_version=4)
+    (own,) = [cell.source for cell in book.cells if "parameters" in cell.metadata.get("tags", ())]
+    values = {}
+    exec(own, values)
+    del values["__builtins__"]
+    assert open_study(name, {"In": ["", own]} | values).preset == "demo"
+    with pytest.raises(UserError, match="'sedes'.*seeds"):
+        open_study(name, {"In": ["", own + "\nsedes = 3"]} | values)
 
 
 def test_a_mended_typo_is_forgotten_and_other_cells_may_name_what_they_like():

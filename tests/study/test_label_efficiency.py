@@ -16,7 +16,7 @@ from helpers.study.claims import Undecided, judge, judge_study, read_claims
 from helpers.study.config import Training
 from helpers.study.label_efficiency import CLAIMS, FROZEN, METHODS, RANDOM, SCRATCH, TUNED, collect, configs_of, crossing, reading, worth
 from helpers.study.label_efficiency_settings import about, checked, config_of
-from helpers.study.labels import LOST, slots
+from helpers.study.labels import LOST, epochs_of, slots
 from helpers.study.open import open_study
 from helpers.study.sweep import Outcome
 
@@ -116,6 +116,17 @@ def test_a_run_a_seed_as_the_text_has_it(preset):
         assert asked.fractions == (0.01, 0.05, 0.1, 0.25, 1.0) and asked.draws >= 3 and asked.weight_decay == 1e-5
         assert asked.pictures == (config.seed == 0) and len(asked.on_the_way) >= 2
     assert preset != "paper" or (configs[0].encoder.name, training.epochs, configs[0].data.train_images) == ("resnet50", 50, None)
+
+
+@pytest.mark.parametrize("preset", ["demo", "cpu", "gpu", "paper"])
+def test_the_patient_reading_learns_longer_from_labels_and_is_else_the_same(preset):
+    usual, patient = (config_of(settings(preset, reading=reading), 0) for reading in ("as_written", "patient"))
+    assert patient.model_copy(update={"evaluation": usual.evaluation}) == usual
+    before, after = usual.evaluation.labels, patient.evaluation.labels
+    assert set(after.fractions) <= set(before.fractions)
+    for fraction in after.fractions:
+        count = round(fraction * (patient.data.train_images or 50_000))
+        assert 2 <= epochs_of(after, count) / epochs_of(before, count) <= 4.1
 
 
 @pytest.mark.parametrize(

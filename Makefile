@@ -34,8 +34,8 @@ help: ## show this list
 demo: setup ## run the backbone contest on embedded data (minutes, offline) and say where to read it
 	$(PYTHON) -m helpers.commands.study backbone_contest --preset demo
 
-test: setup check ## check format, lint and rooms, then run every test
-	$(PYTHON) -m pytest
+test: setup check ## check format, lint and rooms, then run every test, a file on each of up to four cores
+	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lab: setup ## open JupyterLab in this folder
 	$(PYTHON) -m jupyterlab

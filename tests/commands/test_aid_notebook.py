@@ -18,7 +18,6 @@ def rows(path):
 def test_a_folder_of_ones_own_needs_one_parameter(tmp_path, monkeypatch, capfd):
     for name in ("RESULTS_DIR", "RUNS_DIR", "CHECKPOINT_DIR", "CACHE_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # nets this small only wait for a second thread
     place = odd_folder(tmp_path / "Meine Szenen", each=20)
     # Everything beside data_dir is only to be quick.
     small = {"epochs": 1, "range_steps": 10, "resolutions": [32], "backbones": ["ResNet", "ViT"], "map_images": 10, "device": "cpu"}

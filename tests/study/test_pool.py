@@ -28,7 +28,6 @@ def tiny(seed=0, epochs=2, **training):
 def folders(tmp_path, monkeypatch):
     for name in ("RESULTS_DIR", "CACHE_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads change the rounding: the workers' one thread is this process's too
 
 
 @pytest.mark.slow

@@ -15,8 +15,11 @@ SEARCH_STEPS, FINAL_STEPS = 40, 100
 HELD_OUT = 5000
 
 
-def probe(train: Features, test: Features, classes: int, *, seed: int = 0) -> Probe:
-    """Choose the weight decay on a held-out tenth of train, refit on all of train, score once on test."""
+def probe(train: Features, test: Features, classes: int, *, seed: int = 0, folds: int = 1) -> Probe:
+    """Choose the weight decay on a held-out tenth of train, refit on all of train, score once on test.
+
+    With few labels a tenth is a handful, and the choice luck: several `folds` hold out each image once.
+    """
     if len(train.x) < 10:
         raise UserError(f"A linear probe needs at least 10 labelled training images, and there are {len(train.x)}. Give it more labels.")
     highest = max(int(train.y.max()), int(test.y.max()))
@@ -28,12 +31,13 @@ def probe(train: Features, test: Features, classes: int, *, seed: int = 0) -> Pr
     x, test_x = (train.x - mean).div_(std), (test.x - mean).div_(std)
     regression = Regression(x, train.y, classes)
 
-    held = held_out(train.y, seed)
-    share = torch.ones(len(x), device=x.device)
-    share[held] = 0
-    tried = regression.fit(WEIGHT_DECAYS, share, SEARCH_STEPS)
-    hits = regression.scores(x[held], WEIGHT_DECAYS, tried).argmax(2) == train.y[held]
-    validation = dict(zip(WEIGHT_DECAYS, (100 * hits.float().mean(1)).tolist(), strict=True))
+    hits = []
+    for held in [held_out(train.y, seed)] if folds == 1 else in_folds(train.y, folds, seed):
+        share = torch.ones(len(x), device=x.device)
+        share[held] = 0
+        tried = regression.fit(WEIGHT_DECAYS, share, SEARCH_STEPS)
+        hits.append(regression.scores(x[held], WEIGHT_DECAYS, tried).argmax(2) == train.y[held])
+    validation = dict(zip(WEIGHT_DECAYS, (100 * torch.cat(hits, 1).float().mean(1)).tolist(), strict=True))
     best = max(range(len(WEIGHT_DECAYS)), key=lambda i: validation[WEIGHT_DECAYS[i]])  # of equals the strongest: they go down
 
     chosen = WEIGHT_DECAYS[best : best + 1]
@@ -58,12 +62,21 @@ def standardise(train, test):
 
 
 def held_out(labels, seed: int) -> torch.Tensor:
-    """Indices of a stratified tenth of the labels, at most 5,000: every tenth of a list shuffled and then sorted by class."""
-    count = len(labels)
-    order = torch.randperm(count, generator=generator("cpu", seed, "held-out")).to(labels.device)
-    by_class = order[labels[order].argsort(stable=True)]
-    step = max(10, -(-count // HELD_OUT))
-    return by_class[step // 2 :: step]
+    """Indices of a stratified tenth of the labels, at most 5,000."""
+    step = max(10, -(-len(labels) // HELD_OUT))
+    return _by_class(labels, seed)[step // 2 :: step]
+
+
+def in_folds(labels, folds: int, seed: int) -> list[torch.Tensor]:
+    """Indices of the labels in that many stratified parts."""
+    by_class = _by_class(labels, seed)
+    return [by_class[place::folds] for place in range(folds)]
+
+
+def _by_class(labels, seed: int) -> torch.Tensor:
+    """Indices of the labels, shuffled and then sorted by class: every n-th of them is stratified."""
+    order = torch.randperm(len(labels), generator=generator("cpu", seed, "held-out")).to(labels.device)
+    return order[labels[order].argsort(stable=True)]
 
 
 def _axes(matrix) -> tuple[torch.Tensor, torch.Tensor]:

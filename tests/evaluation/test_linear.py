@@ -119,6 +119,27 @@ def test_held_out_slice_is_a_stratified_tenth_and_seeded():
     assert len(linear.held_out(torch.zeros(80_000, dtype=torch.int64), 0)) == linear.HELD_OUT
 
 
+def test_folds_hold_out_every_image_once_and_each_class_in_each():
+    labels = torch.cat([torch.zeros(50), torch.ones(30), torch.full((20,), 2)]).long()
+    parts = linear.in_folds(labels, 5, 0)
+    assert torch.cat(parts).sort().values.tolist() == list(range(100))
+    assert [labels[part].bincount().tolist() for part in parts] == [[10, 6, 4]] * 5
+    assert not torch.equal(parts[0], linear.in_folds(labels, 5, 1)[0])
+
+
+def test_with_few_labels_folds_choose_better_than_a_handful_of_images(sets):
+    """Over 20 draws of 60 labels: a tenth of them are six images."""
+    found = {folds: [] for folds in (1, 5)}
+    for draw in range(20):
+        few = features(60, 100 + draw)
+        for folds, accuracies in found.items():
+            result = probe(few, sets[1], 10, folds=folds)
+            accuracies.append(result.top1)
+            assert result.validation[result.weight_decay] == max(result.validation.values())
+    gain = [five - one for one, five in zip(found[1], found[5], strict=True)]
+    assert sum(gain) / len(gain) > 0.5, gain
+
+
 def test_probe_reports_what_it_measured(sets):
     train, test = sets
     result = probe(train, test, 10)

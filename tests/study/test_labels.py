@@ -167,8 +167,8 @@ def test_the_forecast_counts_every_reading_by_hand():
     images = SimpleNamespace(labelled=np.arange(1000), test_indices=np.arange(300))
     few, many = 5 * 100 + 100, 3 * 1000 + 100  # images gone over, and a third of the test images
     forward = 1300 / 3
-    probes = 0.2 + 0.2 + 1
-    expected = 2 * ((2 * few + many + forward) * 0.01 + probes * 1.5) + (few + forward) * 0.01 + 0.2 * 1.5
+    probes = 5 * (0.1 + 0.1 + 1)
+    expected = 2 * ((2 * few + many + forward) * 0.01 + probes * 1.5) + (few + forward) * 0.01 + 5 * 0.1 * 1.5
     assert labels.seconds(asked, images, 0.01, 1 / 3, 1.5) == pytest.approx(expected)
     asked.evaluation.labels = None
     assert labels.seconds(asked, images, 0.01, 1 / 3, 1.5) == 0

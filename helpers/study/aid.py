@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
@@ -108,13 +108,13 @@ def forensic(cells: pd.DataFrame, backbone: str, scaling: str, rate: str) -> Arm
 
 def main(cells: pd.DataFrame, backbone: str) -> Arm:
     """A backbone in the corrected contest."""
-    return Arm(backbone, forensic(cells, backbone, *MAIN).records)
+    return replace(forensic(cells, backbone, *MAIN), name=backbone)
 
 
 def untrained(found: Arm) -> Arm:
     """The same runs before their first step."""
     told = {seed: record for seed, record in found.records.items() if any(name.endswith("_untrained") for name in record.evaluations)}
-    return Arm(f"{found.name}, untrained", told, before_training=True)
+    return replace(found, name=f"{found.name}, untrained", records=told, before_training=True)
 
 
 def at_size(cells: pd.DataFrame, backbone: str, size: int) -> Arm:

@@ -19,10 +19,11 @@ NAMED = 4  # arms that a message lists before it counts the rest
 
 @dataclass(frozen=True)
 class Arm:
-    """Runs that differ by their seed alone, by seed; none of them missing."""
+    """Runs that differ by their seed alone, by seed; those that were asked for and have no record by their ids."""
 
     name: str
     records: dict[int, object]
+    lacking: tuple[str, ...] = ()
     before_training: bool = False  # read before the first step: what became of the run later does not matter
 
     @property
@@ -58,8 +59,12 @@ def arm(cells: pd.DataFrame, name: str, **where) -> Arm:
     for column, value in where.items():
         held = cells[column].to_numpy()
         chosen &= np.isclose(held.astype(float), value) if isinstance(value, float) else held == value
-    present = zip(cells["seed"].to_numpy()[chosen], cells["record"].to_numpy()[chosen], strict=True)
-    return Arm(name, {int(seed): record for seed, record in present if hasattr(record, "evaluations")})
+    asked = cells[["seed", "run", "record"]].to_numpy()[chosen]
+    return Arm(
+        name,
+        {int(seed): record for seed, _, record in asked if hasattr(record, "evaluations")},
+        tuple(run for _, run, record in asked if not hasattr(record, "evaluations")),
+    )
 
 
 def hits(record, readout: str) -> np.ndarray:
@@ -86,19 +91,20 @@ def paired(name: str, arms: Iterable[Arm], estimate) -> Part:
     """The part whose estimate is made from a list for each seed that all arms share, holding one record an arm."""
     arms = list(arms)
     runs = tuple(dict.fromkeys(run for each in arms for run in each.runs))
+    lacking = tuple(dict.fromkeys(run for each in arms for run in each.lacking))
     absent = [each.name for each in arms if not each.records]
     if absent:
-        return Part(name, None, runs, f"no run of {listed(absent)}")
+        return Part(name, None, runs, f"no run of {listed(absent)}", lacking)
     seeds = sorted(set.intersection(*(set(each.records) for each in arms)))
     if not seeds:
-        return Part(name, None, runs, f"{name}: no seed was run in every arm")
+        return Part(name, None, runs, f"{name}: no seed was run in every arm", lacking)
     used = tuple(dict.fromkeys(each.records[seed].id for each in arms for seed in seeds))
     lost = [f"{each.name} {count} of {len(seeds)}" for each in arms if (count := sum(has_collapsed(each.records[seed]) for seed in seeds))]
     name += f" (collapsed: {', '.join(dict.fromkeys(lost))})" if lost else ""
     try:
-        return Part(name, estimate([[each.records[seed] for each in arms] for seed in seeds]), used)
+        return Part(name, estimate([[each.records[seed] for each in arms] for seed in seeds]), used, lacking=lacking)
     except Undecided as why:
-        return Part(name, None, used, str(why))
+        return Part(name, None, used, str(why), lacking)
 
 
 def listed(names: list[str]) -> str:

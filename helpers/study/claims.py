@@ -46,12 +46,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Part:
-    """One difference a claim asks for: its estimate, or None and what is missing; and the ids of the runs behind it."""
+    """One difference a claim asks for: its estimate, or None and what is missing; the ids of the runs behind it, and of those that
+    were asked for and have no record."""
 
     name: str
     estimate: Estimate | None
     runs: tuple[str, ...] = ()
     missing: str = ""
+    lacking: tuple[str, ...] = ()
 
 
 class Undecided(Exception):
@@ -134,9 +136,11 @@ def judge(claim: Claim, estimand: Callable[..., list[Part]] | None, cells: pd.Da
             reason = str(why)
     if claim.scope == "paper" and scope != "paper":
         verdict, reason = "undecided", "compares with a constant of the paper's own scale"
+    runs = dict.fromkeys(run for each in parts for run in each.runs)
+    if lacking := dict.fromkeys(run for each in parts for run in each.lacking):  # those that came first may not be those that decide
+        verdict, reason = "undecided", f"{len(runs)} of {len(runs) + len(lacking)} runs; {reason}"
     part = deciding(claim, parts, verdict)
     shown = part.estimate if part else Estimate(None, None, None, 0)
-    runs = dict.fromkeys(run for each in parts for run in each.runs)
     values = (shown.value, shown.low, shown.high, shown.seeds, verdict, reason, " ".join(runs))
     return dict(zip(COLUMNS, (claim.id, claim.study, scope, claim.published, *values), strict=True))
 

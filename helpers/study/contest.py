@@ -2,6 +2,7 @@
 rate_factor, seed, run, record (None where the run is missing), encoder, stem."""
 
 import tomllib
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -73,10 +74,10 @@ def _best(cells, backbone: str, readout: str) -> Arm:
     arms = {optimizer: entrant(cells, backbone, optimizer) for optimizer in OPTIMIZERS}
     absent = [optimizer for optimizer, each in arms.items() if not each.records]
     if absent:
-        return Arm(f"{backbone} with {', '.join(absent)}", {})
+        return Arm(f"{backbone} with {', '.join(absent)}", {}, tuple(run for each in arms.values() for run in each.lacking))
     means = {name: np.mean([hits(record, readout)[::2].mean() for record in each.records.values()]) for name, each in arms.items()}
     name = max(means, key=means.get)
-    return Arm(f"{backbone} ({name})", arms[name].records)
+    return replace(arms[name], name=f"{backbone} ({name})")
 
 
 def c2b(cells, readout, reading):

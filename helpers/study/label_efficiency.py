@@ -1,7 +1,7 @@
 """The study of label efficiency: what its records hold, how many labels pretraining saves, and the claims L1 to L5."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def percent(fraction: float) -> str:
 
 def runs_of(cells: pd.DataFrame, method: str = TUNED) -> Arm:
     """The runs as they are read by a method: what is read before the first step cannot have collapsed."""
-    return Arm(method, arm(cells, method).records, before_training=METHODS[method][0] == "untrained")
+    return replace(arm(cells, method), before_training=METHODS[method][0] == "untrained")
 
 
 def ranks(record, method: str, fraction: float) -> np.ndarray:

@@ -104,7 +104,8 @@ def _bars(cells: pd.DataFrame, s: LabelEfficiencySettings) -> str:
         return "missing: " + found.note
     each = f"{found.draws} label draws each" if found.draws > 1 else "one label draw each"
     more = "" if found.runs > 1 else "; over test images at 100 %"
-    return f"n = {found.runs} run{'s' if found.runs > 1 else ''}, {each}; bars: 95 % over {found.over}{more}"
+    runs = f"n = {found.runs} run{'s' if found.runs > 1 else ''}"
+    return f"{runs}, {each}, {s.label_steps:,} steps or more on them; bars: 95 % over {found.over}{more}"
 
 
 def epoch_curves(cells: pd.DataFrame, s: LabelEfficiencySettings) -> Figure:
@@ -129,9 +130,9 @@ def epoch_curves(cells: pd.DataFrame, s: LabelEfficiencySettings) -> Figure:
         say_missing(ax, "readings on the way")
     ax.set(xlabel="contrastive epochs before the labels are used", ylabel="test accuracy, top-1 (%)")
     runs = len(runs_of(cells).records)
-    over = "runs" if runs > 1 else "test images or label draws"
+    over = "runs" if runs > 1 else "images or draws"
     ax.set_title(
-        f"What contrastive training adds, epoch by epoch\n[{about(s)}]\nn = {runs}, curves: one label draw; shaded: 95 % over {over}"
+        f"What contrastive training adds, epoch by epoch\n[{about(s)}]\nn = {runs}; curves: one label draw, {s.label_steps:,} steps or more; shaded: 95 % over {over}"
     )
     if drawn:
         figure.legend(loc="outside lower center", ncols=2)
@@ -182,7 +183,7 @@ def neighbour_figure(cells: pd.DataFrame, s: LabelEfficiencySettings) -> Figure:
     if record is None:
         figure, ((ax,),) = canvas(height=3)
         say_missing(ax, "neighbours of test images")
-        figure.suptitle(f"Nearest neighbours [{about(s)}]")
+        figure.suptitle(f"Nearest neighbours\n[{about(s)}]")
         return figure
     labels, found = record.arrays["neighbours.labels"], record.arrays["neighbours.found"]
     images = kept(record.arrays["neighbours.images"])

@@ -94,4 +94,4 @@ def checked(s: LabelEfficiencySettings) -> None:
 def about(s: LabelEfficiencySettings) -> str:
     """What was trained on what, for every figure's title."""
     images = "all images" if s.train_images is None else f"{s.train_images:,} images"
-    return f"{s.dataset}, {images}, {s.encoder.name}, {s.training.epochs} contrastive epochs, {s.label_steps:,} steps or more on labels; {s.scope}"
+    return f"{s.dataset}, {images}, {s.encoder.name}, {s.training.epochs} contrastive epochs; {s.scope}"

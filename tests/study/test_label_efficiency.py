@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from helpers.core.errors import UserError
 from helpers.insight import keep
@@ -316,6 +317,9 @@ def test_figures(s, seeds):
         with warnings.catch_warnings(action="error"):
             figure.draw_without_rendering()
         assert about(s) in words(figure)
+        for each in (part for part in figure.findobj(Text) if len(part.get_text()) > 5 and part.get_visible()):  # ticks may wait outside
+            box = each.get_window_extent()
+            assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, f"cut off: {each.get_text()}"
         assert min(each.get_fontsize() for each in figure.findobj(lambda part: hasattr(part, "get_fontsize")) if each.get_text()) >= 8
         assert seeds or "missing" in words(figure)
     if seeds == 4:

@@ -14,7 +14,7 @@ def test_one_round_at_toy_size(tmp_path, monkeypatch, capsys):
     assert bench_together.main(arguments) == 0
     (row,) = json.loads(next((tmp_path / "bench").glob("*-together.json")).read_text())
     assert row["workers"] == 2 and row["alone"] > 1 and row["together"] > 1
-    assert row["ratio"] == pytest.approx(row["together"] / row["alone"], rel=0.01)
+    assert row["ratio"] == pytest.approx(row["together"] / row["alone"], rel=0.01 + 0.05 / row["alone"])  # written to a tenth
     assert f"{row['ratio']:.2f}" in next((tmp_path / "bench").glob("*-together.md")).read_text()
 
 

@@ -128,9 +128,9 @@ def test_folds_hold_out_every_image_once_and_each_class_in_each():
 
 
 def test_with_few_labels_folds_choose_better_than_a_handful_of_images(sets):
-    """Over 20 draws of 60 labels: a tenth of them are six images."""
+    """Over 8 draws of 60 labels: a tenth of them are six images."""
     found = {folds: [] for folds in (1, 5)}
-    for draw in range(20):
+    for draw in range(8):
         few = features(60, 100 + draw)
         for folds, accuracies in found.items():
             result = probe(few, sets[1], 10, folds=folds)

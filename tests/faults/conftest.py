@@ -41,7 +41,7 @@ def undisturbed(house):
         if config.id not in _undisturbed:
             house(f"undisturbed-{config.id}")
             _undisturbed[config.id] = running.run(config, "cpu").essence()
-            house("disturbed")
+            house(f"disturbed-{config.id}")
         return _undisturbed[config.id]
 
     return essence

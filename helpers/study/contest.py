@@ -73,11 +73,12 @@ def _best(cells, backbone: str, readout: str) -> Arm:
     """A backbone's best arm on the even test images; an arm without records, to be called missing, unless all four were run."""
     arms = {optimizer: entrant(cells, backbone, optimizer) for optimizer in OPTIMIZERS}
     absent = [optimizer for optimizer, each in arms.items() if not each.records]
+    lacking = tuple(run for each in arms.values() for run in each.lacking)  # the choice needs them all
     if absent:
-        return Arm(f"{backbone} with {', '.join(absent)}", {}, tuple(run for each in arms.values() for run in each.lacking))
+        return Arm(f"{backbone} with {', '.join(absent)}", {}, lacking)
     means = {name: np.mean([hits(record, readout)[::2].mean() for record in each.records.values()]) for name, each in arms.items()}
     name = max(means, key=means.get)
-    return replace(arms[name], name=f"{backbone} ({name})")
+    return replace(arms[name], name=f"{backbone} ({name})", lacking=lacking)
 
 
 def c2b(cells, readout, reading):

@@ -131,9 +131,8 @@ def epoch_curves(cells: pd.DataFrame, s: LabelEfficiencySettings) -> Figure:
     ax.set(xlabel="contrastive epochs before the labels are used", ylabel="test accuracy, top-1 (%)")
     runs = len(runs_of(cells).records)
     over = "runs" if runs > 1 else "images or draws"
-    ax.set_title(
-        f"What contrastive training adds, epoch by epoch\n[{about(s)}]\nn = {runs}; curves: one label draw, {s.label_steps:,} steps or more; shaded: 95 % over {over}"
-    )
+    curves = f"n = {runs}; curves: one label draw, {s.label_steps:,} steps or more; shaded: 95 % over {over}"
+    ax.set_title(f"What contrastive training adds, epoch by epoch\n[{about(s)}]\n{curves}")
     if drawn:
         figure.legend(loc="outside lower center", ncols=2)
     return figure

@@ -132,14 +132,15 @@ def w11(cells, readout):
     if not frugal:
         told = ", ".join(f"{net} {ratio:.2f}" for net, (ratio, _) in ratios.items())
         raise Undecided(f"no light net took at most {FRUGAL:g} of {HEAVY}'s energy: {told}")
-    absent = [arm.name for arm in grid(cells, nets=frugal) if not arm.records]
-    if absent:
-        return [Part(f"best light net − {HEAVY}", None, (), f"no run of {', '.join(absent)}")]
+    if any(not arm.records for arm in grid(cells, nets=frugal)):
+        return [against(f"best light net − {HEAVY}", grid(cells, nets=frugal), grid(cells, nets=(HEAVY,)), readout)]  # says what is missing
     means = {net: _mean(grid(cells, nets=(net,)), readout, slice(0, None, 2)) for net in frugal}
     best = max(means, key=means.get)
     ratio, how = ratios[best]
     name = f"{best} ({ratio:.2f} of the energy, {how}) − {HEAVY}"
-    return [against(name, grid(cells, nets=(best,)), grid(cells, nets=(HEAVY,)), readout, slice(1, None, 2))]
+    part = against(name, grid(cells, nets=(best,)), grid(cells, nets=(HEAVY,)), readout, slice(1, None, 2))
+    asked = tuple(run for arm in grid(cells, nets=frugal) for run in arm.lacking)  # the choice needs them all
+    return [replace(part, lacking=part.lacking + asked)]
 
 
 def _mean(arms: list[Arm], readout: str, images: slice) -> float:

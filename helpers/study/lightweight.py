@@ -21,7 +21,8 @@ FRUGAL = 0.7  # of the ResNet-18's energy: what W11 calls clearly less
 def all_of(parts: list[Part], margin: float) -> Part:
     """Several differences that must all hold, as the one that decides: what contradicts, else what is missing, else the weakest."""
     decisive = min(parts, key=lambda part: _standing(part, margin))
-    return replace(decisive, runs=tuple(dict.fromkeys(run for part in parts for run in part.runs)))
+    runs, lacking = (tuple(dict.fromkeys(run for part in parts for run in getattr(part, kind))) for kind in ("runs", "lacking"))
+    return replace(decisive, runs=runs, lacking=lacking)
 
 
 def at_least(count: int, parts: list[Part], margin: float) -> list[Part]:
@@ -36,6 +37,7 @@ def at_least(count: int, parts: list[Part], margin: float) -> list[Part]:
         return ordered
     aside = ", ".join(part.name for part in ordered[:spare])
     runs = tuple(dict.fromkeys(run for part in ordered[: spare + 1] for run in part.runs))
+    # What is set aside counts as against already, so the runs that it lacks could change nothing.
     return [replace(ordered[spare], name=f"{ordered[spare].name} [set aside: {aside}]", runs=runs), *ordered[spare + 1 :]]
 
 

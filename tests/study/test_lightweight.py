@@ -1,5 +1,7 @@
 """The lightweight study's claims and tables on records whose truth is known (see conftest)."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -97,6 +99,7 @@ def test_a_count_sets_aside_what_speaks_most_against_it():
     assert judge_parts(claim, at_least(4, [bad, good, bad, good, good], 0.5))[0] == "contradicted"
     assert judge_parts(claim, at_least(4, [none, good, good, good, good], 0.5))[0] == "supported"
     assert judge_parts(claim, at_least(4, [none, good, bad, good, good], 0.5))[0] == "undecided"
+    assert all_of([replace(good, lacking=("y",)), weak], 0.5).lacking == ("y",)
     assert all_of([good, weak, bad], 0.5).estimate == bad.estimate and all_of([good, weak], 0.5).estimate == weak.estimate
     assert all_of([good, none], 0.5).missing and set(all_of([good, bad], 0.5).runs) == {"run of good", "run of bad"}
 

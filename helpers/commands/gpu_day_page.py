@@ -24,7 +24,7 @@ def page(folder: Path) -> str:
         f"Written by `make gpu-day`: {state['minutes']:g} minutes asked for, size *{state['size']}*, begun {state['started']}, code {state['code']['source']}, "
         f"{', '.join(f'{name} {number}' for name, number in state['versions'].items())}.",
         *(f"**Careful.** {text}" for text in state["warnings"]),
-        lines([_step(name, state["steps"][name]) for name in STEPS if name in state["steps"]]),
+        lines(steps(state)),
         "## What CUDA gives beside the CPU" if state["device"]["type"] == "cuda" else "## The tests that a GPU would run, here on the CPU",
         _check(folder / CHECK),
         "## Speed",
@@ -39,8 +39,12 @@ def page(folder: Path) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _step(name: str, step: dict) -> dict:
-    return {"step": name, "s": f"{step.get('seconds', 0):.0f}", "state": step["state"], "what came of it": step.get("said", "")}
+def steps(state: dict) -> list[dict]:
+    """A row a step, in their order."""
+    there = [(name, state["steps"][name]) for name in STEPS if name in state["steps"]]
+    return [
+        {"step": f"{name}: {step.get('said', '')}", "state": step["state"], "s": f"{step.get('seconds', 0):.0f}"} for name, step in there
+    ]
 
 
 def _check(file: Path) -> str:

@@ -6,6 +6,7 @@ import json
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -49,10 +50,11 @@ def measure(case: Case, workers: int, rounds: int, seconds: float, device: torch
     }
 
 
-def sharing(case: Case, counts: Sequence[int], seconds: float, device: torch.device) -> dict[int, float]:
-    """Images a second of so many processes together, for each of the counts: started once, the first few of them set to work."""
+def sharing(case: Case, counts: Sequence[int], seconds: float, device: torch.device, limit: float) -> dict[int, float]:
+    """Images a second of so many processes together, for each of the counts: started once, the first few of them set to work. An error
+    after `limit` seconds."""
     threads = max(1, usual_workers(device) // max(counts)) if device.type == "cpu" else torch.get_num_threads()
-    with _started(case, max(counts), threads, seconds, device) as pipes:
+    with _started(case, max(counts), threads, seconds, device, limit) as pipes:
         return {count: round(sum(_go(pipes[:count])), 1) for count in counts}
 
 
@@ -63,17 +65,22 @@ def _trained(case: Case, processes: int, threads: int, seconds: float, device: t
 
 
 @contextmanager
-def _started(case: Case, processes: int, threads: int, seconds: float, device: torch.device) -> Iterator[list[subprocess.Popen]]:
+def _started(
+    case: Case, processes: int, threads: int, seconds: float, device: torch.device, limit: float = 3600
+) -> Iterator[list[subprocess.Popen]]:
     """Processes that have taken their first steps and wait for the word."""
     name = ":".join(map(str, (case.method, case.backbone, case.stem, case.size, case.batch)))
     call = [sys.executable, "-m", "helpers.commands.bench_together", "--child", name, str(threads), str(seconds), str(device)]
     pipes = [subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+    late = threading.Timer(limit, lambda: [pipe.kill() for pipe in pipes])
+    late.start()
     try:
         for pipe in pipes:
             if pipe.stdout.readline().strip() != "ready":
                 raise RecordError(f"A process that was to train {case} did not start: with {processes} at once memory may have run out.")
         yield pipes
     finally:
+        late.cancel()
         for pipe in pipes:
             pipe.communicate()  # no more words: it ends
 
@@ -83,7 +90,10 @@ def _go(pipes: list[subprocess.Popen]) -> list[float]:
     for pipe in pipes:
         pipe.stdin.write("go\n")
         pipe.stdin.flush()
-    return [float(pipe.stdout.readline()) for pipe in pipes]
+    said = [pipe.stdout.readline() for pipe in pipes]
+    if not all(said):
+        raise RecordError("A process that trained beside others ended in the midst of it: out of memory, or out of time.")
+    return [float(text) for text in said]
 
 
 def child(name: str, threads: str, seconds: str, device: str) -> int:

@@ -55,6 +55,8 @@ def rest_of_check(day: Day, seconds: float) -> tuple[str, bool]:
 
 def _checked(day: Day, tests: subprocess.Popen) -> tuple[str, bool]:
     code = tests.wait()
+    if code == 2:
+        raise RuntimeError("pytest is not installed here, so nothing was checked")
     return gpu_check.summary(day.folder / CHECK), code != os.EX_TEMPFAIL
 
 
@@ -105,7 +107,7 @@ def share_card(day: Day) -> tuple[str, bool]:
     """How many small runs at once the device likes best."""
     case = cases(day.size)[0] if day.size == "toy" else next(c for c in cases(day.size) if c.batch == 128)
     counts = TOGETHER if day.device.type == "cuda" else TOGETHER[:2]
-    rates = sharing(case, counts, 2.0 if day.size == "full" else 0.2, day.device)
+    rates = sharing(case, counts, 2.0 if day.size == "full" else 0.2, day.device, day.share("sharing"))
     best = max(rates, key=rates.get)
     day.state["workers"] = best if rates[best] >= WORTH * rates[counts[0]] else 1
     day.state["sharing"] = {"case": str(case), "rates": {str(count): rate for count, rate in rates.items()}}

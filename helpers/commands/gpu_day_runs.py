@@ -12,9 +12,8 @@ from helpers.study import records, speedrun
 from helpers.study.campaign import read_list
 from helpers.study.config import RunConfig
 from helpers.study.grid import configs_of, notebook_of
-from helpers.study.material import material
 from helpers.study.open import preset_values
-from helpers.study.priority import Speed, Wanted, fits, in_order, wanted
+from helpers.study.priority import Speed, Wanted, counts_of, fits, in_order, wanted
 from helpers.study.speedrun_settings import SpeedrunSettings, merged, race_config
 from helpers.study.sweep import sweep
 
@@ -45,7 +44,7 @@ class Runs:
                 notebook = notebook_of(entry.name, REPOSITORY / "notebooks")
                 configs = configs_of(notebook, entry.values)
                 for config in configs:
-                    material(config.data)
+                    counts_of(config)  # its images are packed here, where they were not
                 self.claims += [replace(claim, study=entry.title) for claim in wanted(notebook, entry.values, configs)]
                 self.configs += configs
             except (UserError, DataError, RecordError) as error:

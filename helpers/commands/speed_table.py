@@ -28,30 +28,30 @@ from helpers.methods import StepBatch
 # What is measured of a case, in images a second, and how it is called on the page.
 WAYS = {
     "end_to_end": "whole step, as studies run it",
-    "views": "data and views alone",
-    "bound": "bare step on views that lie ready",
     "end_to_end_graphs": "whole step, compiled, as CUDA graphs",
     "standard": "standard approach: PIL in one worker a core, fp32",
-    "plain": "whole step in fp32, nothing that makes it fast",
+    "bound": "bare step on views that lie ready",
     "bound_graphs": "bare step, compiled, as CUDA graphs",
+    "views": "data and views alone",
+    "plain": "whole step in fp32, nothing that makes it fast",
     "bound_compiled": "bare step, compiled",
     "bound_chosen": "bare step, cuDNN choosing kernels by trial",
 }
 HEADS = {
     "end_to_end": "whole",
-    "views": "views",
-    "bound": "bare",
     "end_to_end_graphs": "whole, graphs",
     "standard": "standard",
-    "plain": "plain",
+    "bound": "bare",
     "bound_graphs": "bare, graphs",
+    "views": "views",
+    "plain": "plain",
     "bound_compiled": "bare, compiled",
     "bound_chosen": "bare, chosen",
 }  # the same over a column
 COMPILED = ("end_to_end_graphs", "bound_graphs", "bound_compiled")
 ON_GPU_ALONE = (*COMPILED, "bound_chosen")  # on two cores compiling a net takes longer than all the rest
 WARM = 4  # steps before the clock: a CUDA graph is first run, then recorded, then replayed
-WINDOWS, LENGTH = 3, {"full": 0.4, "toy": 0.1}  # measurements of one thing, and their seconds
+WINDOWS, LENGTH = 3, {"full": 0.3, "toy": 0.1}  # measurements of one thing, and their seconds
 LOST = 4  # the exit code where the device is gone for this process
 
 

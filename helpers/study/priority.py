@@ -22,6 +22,8 @@ from helpers.study.material import material
 from helpers.study.redraw import opened, run_statement
 from helpers.views import make_views
 
+_counted: dict[str, Mapping[str, float]] = {}
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -100,10 +102,10 @@ class Speed:
     run: float
     factors: dict[str, float] = field(default_factory=dict)
 
-    def seconds(self, config: RunConfig, tested: Iterable[str] = ()) -> float:
-        """Of one run by itself; a range test that nobody has made yet, and none of the runs before it makes, is in it."""
-        counts = _counts(config)
-        steps = counts["steps"] + _test_steps(config, tested)
+    def seconds(self, config: RunConfig) -> float:
+        """Of one run by itself, with the range test that it needs where nobody has made it yet."""
+        counts = counts_of(config)
+        steps = counts["steps"] + _test_steps(config)
         expected = self.run + steps * max(counts["flops"] / self.flops, self.step) + counts["readout_flops"] / self.flops
         return expected * self.factors.get(kind(config), self.factors.get("all", 1.0))
 
@@ -118,11 +120,18 @@ def kind(config: RunConfig) -> str:
     return f"{config.method.name} {config.encoder.name} {config.encoder.stem} {config.training.batch_size}"
 
 
-def _test_steps(config: RunConfig, tested: Iterable[str]) -> int:
+def _test_steps(config: RunConfig) -> int:
     rate = config.training.rate
-    if not isinstance(rate, RangeTest) or config.range_test_id in tested or (records.runs_dir() / config.range_test_id).is_dir():
+    if not isinstance(rate, RangeTest) or (records.runs_dir() / config.range_test_id).is_dir():
         return 0
     return rate.seeds * (rate.coarse_steps + rate.fine_steps)
+
+
+def counts_of(config: RunConfig) -> Mapping[str, float]:
+    """Steps, operations a step and operations of the readouts; counted once, as counting needs the images' number and size."""
+    if config.id not in _counted:
+        _counted[config.id] = _counts(config)
+    return _counted[config.id]
 
 
 def _counts(config: RunConfig) -> Mapping[str, float]:

@@ -65,8 +65,11 @@ def race(
 def _race_one(config: RunConfig, device: str, stop, outcome: Outcome) -> str | None:
     """Race one config into the outcome; the reason where it was stopped."""
     command = [sys.executable, "-m", "helpers.study.alone", config.model_dump_json(exclude_defaults=True), "--device", device]
+    fresh = os.environ | {
+        "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"
+    }  # compiling is in the time: what an earlier run compiled does not count
     with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, cwd=REPOSITORY, stderr=said, env=os.environ)
+        process = subprocess.Popen(command, cwd=REPOSITORY, stderr=said, env=fresh)
         while process.poll() is None:
             time.sleep(POLL)
             if stop():

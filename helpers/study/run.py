@@ -19,6 +19,7 @@ from helpers.data import Batches
 from helpers.evaluation import evaluate, extract, knn
 from helpers.evaluation.blocks import probe_blocks
 from helpers.insight import cka_features, sample
+from helpers.insight.saliency import check_captum
 from helpers.methods import METHODS, Method
 from helpers.methods import method_options as options_of
 from helpers.models import build_encoder, export, macs, parameters
@@ -140,6 +141,8 @@ def run(config: RunConfig, device: torch.device | str = "auto", stop=lambda: Non
 def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> records.Record:
     started, meter, age = time.time(), EnergyMeter(device), process_seconds()
     records.check_writable()
+    if config.evaluation.pictures:
+        check_captum()
     rate, resolved = find_rate(config, device, stop)
     images = material(config.data)
     method, batches = build(config, device)

@@ -20,6 +20,7 @@ from helpers.study.config import Encoder, RangeTest, RunConfig
 from helpers.study.grid import needed
 from helpers.study.material import material
 from helpers.study.redraw import opened, run_statement
+from helpers.training.growing import mean_area
 from helpers.views import make_views
 
 _counted: dict[str, Mapping[str, float]] = {}
@@ -140,7 +141,7 @@ def _counts(config: RunConfig) -> Mapping[str, float]:
     size = images.train.images.shape[-1]
     views = make_views(config.views.recipe, size, **config.views.options)
     one = _macs(config.encoder.model_dump_json(), size) * 2
-    area = sum((side / size) ** 2 for side in views.sizes)
+    area = sum((side / size) ** 2 for side in views.sizes) * mean_area(config.training.sizes, config.training.epochs, size)
     batch = config.training.batch_size * config.training.accumulate
     asked = config.evaluation
     probes = config.training.epochs // asked.probe_every if asked.probe_every else 0

@@ -34,6 +34,7 @@ from helpers.study.material import Material, material
 from helpers.training import Stopped, Training, TrainSettings, range_test
 from helpers.training.checkpoints import remove
 from helpers.training.epoch_report import EpochReport
+from helpers.training.growing import mean_area
 from helpers.training.watch import collapsed
 from helpers.views import make_views
 
@@ -61,11 +62,11 @@ def build(config: RunConfig, device: torch.device, seed: int | None = None) -> t
 
 
 def settings_of(config: RunConfig, rate: float) -> TrainSettings:
-    same = ("epochs", "optimizer", "weight_decay", "momentum", "schedule", "warmup_epochs", "accumulate", "precision", "compile")
-    return TrainSettings(rate=rate, seed=config.seed, **{name: getattr(config.training, name) for name in same})
+    asked = config.training.model_dump(exclude={"rate", "batch_size"})
+    return TrainSettings(rate=rate, seed=config.seed, **asked)
 
 
-def checkpoint_folder(config: RunConfig):
+def checkpoint_folder(config: RunConfig) -> Path:
     return Path(os.environ.get("CHECKPOINT_DIR") or cache_dir() / "checkpoints") / config.id
 
 
@@ -146,8 +147,7 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
     rate, resolved = find_rate(config, device, stop)
     images = material(config.data)
     method, batches = build(config, device)
-    evaluations, arrays = {}, {}
-    folder = checkpoint_folder(config)
+    evaluations, arrays, folder = {}, {}, checkpoint_folder(config)
     downstream, labels = Downstream(config, images, device, folder), Labels(config, images, device, folder, stop).before(method)
     if config.evaluation.untrained:
         evaluations |= _named(_evaluate(config, method, images, device), "untrained")
@@ -195,7 +195,7 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
         "training_seconds": round(sum(row["seconds"] for row in metrics), 2),  # also of a run in several parts
         "parameters": parameters(method.encoder),
         "macs": macs(method.encoder),
-        "training_flops": training.total
+        "training_flops": round(training.total * mean_area(config.training.sizes, config.training.epochs, size))
         * remembered(("step", *net, *work), lambda: step_flops(method, batches, config.training.accumulate)),
         "profile": remembered(("profile", *net), lambda: profile_encoder(method.encoder, device, config.training.precision)),
         "collapsed": not method.needs_labels and collapsed(metrics[-1]),  # labels of two classes may well end in one direction

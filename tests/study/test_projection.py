@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from helpers.methods import METHODS, StepBatch
 from helpers.models import build_encoder
-from helpers.study import projection
+from helpers.study import projection, projection_race
 from helpers.study.projection import CHIPS, Chip, Counter, Counts, count_step, count_views
 from helpers.views import make_views
 
@@ -81,3 +81,34 @@ def test_projections_say_that_they_are(tmp_path, monkeypatch):
 def test_a_lesser_chip_is_slower():
     counts = count_step(METHODS["simclr"](build_encoder("resnet_tiny", 32), make_views("contest", 32)), 128, 32)
     assert counts.seconds(CHIPS["a100"], 4e-6) > counts.seconds(CHIPS["h200"], 4e-6)
+
+
+def test_a_kernel_waits_for_one_thing_and_the_times_add_up():
+    counts = Counts([(10**9, 1, 1), (1, 10**6, 1), (1, 1, 1)])
+    limits = counts.seconds_by_limit(SLOW, SLOW.launch)
+    assert limits == {"arithmetic": pytest.approx(1.0), "memory": pytest.approx(1.0), "launches": pytest.approx(1e-3)}
+    assert counts.seconds(SLOW, SLOW.launch) == pytest.approx(sum(limits.values()))
+
+
+def test_small_views_are_counted_at_their_size():
+    def flops(**options):
+        views = make_views("simclr_small", 32, **options)
+        return count_step(METHODS["simclr"](build_encoder("resnet_tiny", 32), views), 16).flops
+
+    two, four, mixed = flops(count=2), flops(count=4), flops(count=2, small=8, small_side=0.5)
+    assert four == pytest.approx(2 * two, rel=0.02)
+    assert mixed == pytest.approx(four, rel=0.05), "eight views of half the side cost what two do"
+
+
+def test_the_race_on_paper(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
+    monkeypatch.setattr(projection_race, "BATCHES", (64,))
+    monkeypatch.setattr(projection_race, "NET", "resnet_tiny")
+    monkeypatch.setattr(projection_race, "WAYS", {"2 views": (2, 0, 32), "2 views of 16 px": (2, 0, 16)})
+    _, page = projection_race.project_race("h100")
+    rows = json.loads((tmp_path / "bench/race-on-paper-h100.json").read_text())["rows"]
+    assert rows[1]["flops_per_step"] < 0.35 * rows[0]["flops_per_step"]
+    assert all(sum(row["share"].values()) == pytest.approx(1, abs=0.01) for row in rows)
+    assert rows[0]["seconds_an_epoch_graph"] < rows[0]["seconds_an_epoch_eager"]
+    text = (tmp_path / "bench/race-on-paper-h100.md").read_text()
+    assert "never measured" in text and text.count("| 2 views") == 2

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from helpers.commands import gpu_check
 from helpers.commands.bench_together import sharing
-from helpers.commands.gpu_day_book import Day, archive_path, open_day
+from helpers.commands.gpu_day_book import AGAIN, Day, archive_path, open_day
 from helpers.commands.gpu_day_page import CHECK, LOG, REPORT, SPEED
 from helpers.commands.gpu_day_runs import Runs
 from helpers.commands.speed_table import cases
@@ -31,7 +31,6 @@ from helpers.study import records
 TOGETHER = (1, 2, 4)  # processes that share a card, tried
 WORTH = 1.1  # times one process's speed that more of them must reach
 COMPILERS = 3  # processes that compile ahead while the tests run
-AGAIN = 10.0  # seconds below which nothing is begun anew
 LATE = 5.0  # seconds that a command gets beyond its time
 LAST = 6.0  # seconds before the very end at which everything stops
 
@@ -126,7 +125,7 @@ def spend(day: Day) -> None:
     for name, work in (("speed", speed), ("check", rest_of_check)):
         left = day.left() if day.size == "full" else min(day.left(), AGAIN)
         if left >= AGAIN and day.state["steps"].get(name, {}).get("state") == "in part":
-            day.step(name, lambda work=work, left=left: work(day, left))
+            day.step(name, lambda work=work, left=left: work(day, left), beyond=True)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from helpers.study.manifest import code_version, versions
 SHARES = {"check": (1 / 7, 120), "speed": (1 / 7, 120), "sharing": (1 / 12, 60)}  # of the whole time, and at most so many seconds
 RESERVE = (1 / 20, 15)  # for the last archive
 FRESH = 12 * 3600  # a day that was begun no longer ago than that is gone on with
+AGAIN = 10.0  # seconds below which nothing is begun anew
 ARCHIVE = 9_000_000  # bytes of records that go into one archive
 
 
@@ -39,8 +40,10 @@ class Day:
         return whole - process_seconds() - min(RESERVE[0] * whole, RESERVE[1])
 
     def share(self, name: str) -> float:
+        """Seconds that a step may take of the day, less what it took before."""
         part, most = SHARES[name]
-        return min(part * self.minutes * 60, most, self.left())
+        spent = self.state["steps"].get(name, {}).get("seconds", 0)
+        return min(min(part * self.minutes * 60, most) - spent, self.left())
 
     def say(self, text: str) -> None:
         text = f"[{process_seconds():5.0f} s] {text}"
@@ -48,11 +51,14 @@ class Day:
         with open(self.folder / LOG, "a", encoding="utf-8") as log:
             log.write(text + "\n")
 
-    def step(self, name: str, work: Callable[[], tuple[str, bool]]) -> None:
-        """One step, which says what came of it and whether it is complete; one that fails does not take the rest down."""
+    def step(self, name: str, work: Callable[[], tuple[str, bool]], beyond: bool = False) -> None:
+        """One step, which says what came of it and whether it is complete; one that fails does not take the rest down. `beyond`: on time
+        that nothing else needs, where its own share is used."""
         before = self.state["steps"].get(name, {})
         if before.get("state") == "done":
             return self.say(f"{name}: done before")
+        if before and name in SHARES and not beyond and self.share(name) < AGAIN:
+            return self.say(f"{name}: its share of the time was used before")
         if self.left() <= 0:
             self.state["steps"][name] = before or {"state": "left out", "said": "no time was left"}
             return self.keep()

@@ -84,6 +84,16 @@ def test_the_same_command_goes_on_where_the_last_one_ended(results):
     assert open_day(CPU, "full", 1).folder != first.folder, "a rehearsal is not the day"
 
 
+def test_a_step_has_its_share_of_the_day_and_no_more(results):
+    day = day_of(results)
+    assert day.share("check") == 120
+    day.state["steps"]["check"] = {"state": "in part", "said": "", "seconds": 115}
+    assert day.share("check") == 5
+    day.step("check", lambda: pytest.fail("its share was used"))
+    day.step("check", lambda: ("all passed", True), beyond=True)
+    assert day.state["steps"]["check"]["state"] == "done"
+
+
 def test_without_time_a_step_is_left_out(results):
     day = day_of(results, minutes=0.01)
     day.step("race", lambda: pytest.fail("it was begun"))

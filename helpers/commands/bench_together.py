@@ -77,7 +77,9 @@ def _started(
     try:
         for pipe in pipes:
             if pipe.stdout.readline().strip() != "ready":
-                raise RecordError(f"A process that was to train {case} did not start: with {processes} at once memory may have run out.")
+                raise RecordError(
+                    f"A process that was to train {case} did not start: with {processes} at once memory may have run out, or the time."
+                )
         yield pipes
     finally:
         late.cancel()

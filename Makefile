@@ -68,7 +68,7 @@ same-numbers: setup ## does full speed learn what plain fp32 learns? trains both
 gpu-check: setup ## run the tests that compare CUDA with the CPU; without a CUDA device it fails, having checked nothing
 	@$(PYTHON) -c "import sys, torch; sys.exit(not torch.cuda.is_available())" || \
 	  { echo "no CUDA device is visible: nothing was checked" >&2; exit 2; }
-	$(PYTHON) -m pytest -m gpu -rA -q
+	$(PYTHON) -m pytest -m gpu -p helpers.commands.gpu_check -rA -q
 
 gpu-kit: setup ## pack into kit/ what a rented machine without network needs: code, wheels, images [ARGS="--datasets cifar10"]
 	$(PYTHON) -m helpers.commands.gpu_kit $(ARGS)

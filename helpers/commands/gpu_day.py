@@ -133,8 +133,9 @@ def hard_limit(day: Day) -> Iterator[None]:
     """The machine goes back when its time is up: what is still at work a moment before is left behind, all that is written goes home."""
 
     def give_up() -> None:
-        day.say("The time is up in the midst of a step; it is left behind.")
-        finish(day)
+        with suppress(Exception):  # the step may be writing as well; whatever happens, the machine is given back in time
+            day.say("The time is up in the midst of a step; it is left behind.")
+            finish(day)
         for child in _children():
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)

@@ -5,7 +5,6 @@ from dataclasses import replace
 import torch
 
 from helpers.commands.gpu_day_page import SPEED
-from helpers.core.errors import DataError, RecordError, UserError
 from helpers.core.files import REPOSITORY, json_lines, read_json, results_dir
 from helpers.models import build_encoder, macs
 from helpers.study import records, speedrun
@@ -47,7 +46,7 @@ class Runs:
                     counts_of(config)  # its images are packed here, where they were not
                 self.claims += [replace(claim, study=entry.title) for claim in wanted(notebook, entry.values, configs)]
                 self.configs += configs
-            except (UserError, DataError, RecordError) as error:
+            except Exception as error:  # images that are not here, or whatever else: the other studies can still be planned
                 skipped[entry.title] = str(error)
                 self.day.say(f"{entry.title} is left out: {error}")
         self.configs = list({config.id: config for config in self.configs}.values())
@@ -142,8 +141,12 @@ class Runs:
         rows = [r for r in json_lines(self.day.folder / SPEED) if r.get("way") == "end_to_end" and "images_per_second" in r]
         if not rows:
             return replace(guess, factors={})
-        flops = [r["images_per_second"] * 2 * 2 * 3 * _macs(r) for r in rows]  # two views; a multiply-add is two; forth and twice back
-        return replace(guess, flops=max(flops), step=min(r["batch"] / r["images_per_second"] for r in rows), factors={})
+        nets: dict[str, float] = {}
+        for r in rows:  # the slower of its batches
+            flops = r["images_per_second"] * 2 * 2 * 3 * _macs(r)  # two views; a multiply-add is two; forth and twice back
+            nets[r["backbone"]] = min(flops, nets.get(r["backbone"], flops))
+        step = min(r["batch"] / r["images_per_second"] for r in rows)
+        return replace(guess, flops=min(nets.values()), step=step, nets=nets, factors={})
 
 
 def _macs(row: dict) -> int:

@@ -7,7 +7,7 @@ How long a run takes is estimated from its arithmetic and what the device was se
 import ast
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -95,24 +95,25 @@ def in_order(
 
 @dataclass
 class Speed:
-    """How long runs take on a device: arithmetic at `flops` a second, no step under `step` seconds, no run under `run`; what runs of a
-    kind took before corrects what is expected of the next."""
+    """How long runs take on a device: arithmetic at `flops` a second (of some nets it is known better), no step under `step` seconds, no
+    run under `run`; what runs of a kind took before corrects what is expected of the next."""
 
     flops: float
     step: float
     run: float
+    nets: dict[str, float] = field(default_factory=dict)
     factors: dict[str, float] = field(default_factory=dict)
 
     def seconds(self, config: RunConfig) -> float:
         """Of one run by itself, with the range test that it needs where nobody has made it yet."""
-        counts = counts_of(config)
+        counts, flops = counts_of(config), self.nets.get(config.encoder.name, self.flops)
         steps = counts["steps"] + _test_steps(config)
-        expected = self.run + steps * max(counts["flops"] / self.flops, self.step) + counts["readout_flops"] / self.flops
+        expected = self.run + steps * max(counts["flops"] / flops, self.step) + counts["readout_flops"] / flops
         return expected * self.factors.get(kind(config), self.factors.get("all", 1.0))
 
     def learn(self, config: RunConfig, took: float) -> None:
         """Take in what a run took by itself."""
-        factor = took / Speed(self.flops, self.step, self.run).seconds(config)
+        factor = took / replace(self, factors={}).seconds(config)
         self.factors[kind(config)] = factor
         self.factors["all"] = factor
 

@@ -62,6 +62,8 @@ def test_more_epochs_take_longer_and_what_was_seen_corrects_the_rest():
     assert Speed(1e18, 0.01, 2.0).seconds(config(0, epochs=10)) == pytest.approx(2 + 10 * 2 * 0.01, rel=1e-3), (
         "two steps an epoch, each at the floor"
     )
+    faster = Speed(flops=1e9, step=0.01, run=2.0, nets={"resnet_tiny": 1e18, "resnet18": 1.0})
+    assert faster.seconds(config(0, epochs=10)) == pytest.approx(2 + 10 * 2 * 0.01, rel=1e-3), "of this net more is known"
     speed.learn(config(0), 3 * short)
     assert speed.seconds(config(1, epochs=11)) == pytest.approx(3 * long)
 

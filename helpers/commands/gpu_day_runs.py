@@ -28,16 +28,18 @@ ELSEWHERE = "elsewhere.json"  # in results/gpu_day: runs that other machines mad
 class Runs:
     """What a day trains."""
 
+    claims: list[Wanted]
+    configs: list[RunConfig]
+
     def __init__(self, day):
-        self.day = day
-        self.claims: list[Wanted] = []
-        self.configs: list[RunConfig] = []
+        self.day, self.claims, self.configs = day, [], []
         path = results_dir() / "gpu_day" / ELSEWHERE
         self.elsewhere = set(read_json(path)["runs"]) if path.is_file() else set()
 
     def plan(self) -> None:
         """Read every study's grid and what its claims lack. A study whose images are not here is left out, and named."""
-        skipped = self.day.state["skipped"] = {}
+        self.claims, self.configs, skipped = [], [], {}
+        self.day.state["skipped"] = skipped
         for entry in read_list(LISTS[self.day.size]):
             try:
                 notebook = notebook_of(entry.name, REPOSITORY / "notebooks")
@@ -87,8 +89,8 @@ class Runs:
 
     def train(self) -> tuple[str, bool]:
         """Train in order what can be finished in the time that is left, looking again after each lot at what it took."""
-        if not self.configs:
-            self.plan()  # the step that plans beside its tests was done before
+        if not self.configs or self.day.state["skipped"]:
+            self.plan()  # the step that plans beside its tests was done before, or images have arrived since
         state, speed = self.day.state, self._speed()
         workers = state.setdefault("workers", 1)
         rates = state.get("sharing", {}).get("rates", {})

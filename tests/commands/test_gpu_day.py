@@ -9,8 +9,9 @@ import time
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from helpers.commands import campaign, gpu_check, gpu_day, gpu_day_page, speed_table
+from helpers.commands import campaign, gpu_check, gpu_day, gpu_day_page, gpu_day_runs, speed_table
 from helpers.commands.gpu_day_book import Day, archive_path, open_day, warnings_of
 from helpers.core.files import REPOSITORY, append_json, json_lines, read_json
 from helpers.study import archive, records
@@ -92,6 +93,27 @@ def test_a_step_has_its_share_of_the_day_and_no_more(results):
     day.step("check", lambda: pytest.fail("its share was used"))
     day.step("check", lambda: ("all passed", True), beyond=True)
     assert day.state["steps"]["check"]["state"] == "done"
+
+
+def test_images_that_arrive_late_are_planned_once_more(results, monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu_day_runs, "LISTS", {"toy": str(tmp_path / "list.toml")})
+    (tmp_path / "list.toml").write_text(
+        '[[study]]\nname = "label_efficiency"\npreset = "demo"\n[study.parameters]\ndataset = "late"\ntrain_images = 300\ntest_images = 100\nseeds = 3\n'
+    )
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    day = day_of(results)
+    runs = gpu_day_runs.Runs(day)
+    runs.plan()
+    assert "Unknown dataset 'late'" in day.state["skipped"]["label_efficiency · demo · changed"] and runs.configs == []
+    for label in range(10):
+        folder = tmp_path / "data" / "late" / f"class {label}"
+        folder.mkdir(parents=True)
+        for number in range(50):
+            Image.fromarray(np.full((32, 32, 3), label * 20 + number % 5, np.uint8)).save(folder / f"{number}.png")
+    monkeypatch.setattr(gpu_day_runs, "fits", lambda *given: [])
+    said, complete = runs.train()
+    assert not day.state["skipped"] and len(runs.configs) == 3 and not complete
+    assert said.startswith("0 trained, 0 failed; 3 of 3 runs are left")
 
 
 def test_without_time_a_step_is_left_out(results):

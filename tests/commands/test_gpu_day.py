@@ -100,13 +100,14 @@ def test_images_that_arrive_late_are_planned_once_more(results, monkeypatch, tmp
     (tmp_path / "list.toml").write_text(
         '[[study]]\nname = "label_efficiency"\npreset = "demo"\n[study.parameters]\ndataset = "late"\ntrain_images = 300\ntest_images = 100\nseeds = 3\n'
     )
-    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    for name in ("DATA_DIR", "CACHE_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
     day = day_of(results)
     runs = gpu_day_runs.Runs(day)
     runs.plan()
     assert "Unknown dataset 'late'" in day.state["skipped"]["label_efficiency · demo · changed"] and runs.configs == []
     for label in range(10):
-        folder = tmp_path / "data" / "late" / f"class {label}"
+        folder = tmp_path / "DATA_DIR" / "late" / f"class {label}"
         folder.mkdir(parents=True)
         for number in range(50):
             Image.fromarray(np.full((32, 32, 3), label * 20 + number % 5, np.uint8)).save(folder / f"{number}.png")

@@ -23,6 +23,7 @@ from helpers.study.material import material
 from helpers.study.run import build, settings_of
 from helpers.training import Training
 from helpers.training.growing import mean_area
+from helpers.views import make_views
 
 WARM, TIMED = 3, 3  # steps; a CUDA graph is first run, then recorded, then replayed
 READOUT = 1.5  # seconds of a linear probe and kNN besides forward passes (measured on two cores)
@@ -55,7 +56,8 @@ def forecast(configs: Sequence[RunConfig], device: str = "auto") -> pd.DataFrame
             continue
         steps = config.training.epochs * cost["steps_per_epoch"]
         if sizes := config.training.sizes:
-            steps *= mean_area(sizes, config.training.epochs, material(config.data).train.images.shape[-1])
+            size = material(config.data).train.images.shape[-1]
+            steps *= mean_area(sizes, config.training.epochs, make_views(config.views.recipe, size, **config.views.options))
         rate = config.training.rate
         if isinstance(rate, RangeTest) and config.range_test_id not in tested | {p.name for p in records.runs_dir().glob("*-range-*")}:
             tested.add(config.range_test_id)

@@ -142,7 +142,7 @@ def _counts(config: RunConfig) -> Mapping[str, float]:
     size = images.train.images.shape[-1]
     views = make_views(config.views.recipe, size, **config.views.options)
     one = _macs(config.encoder.model_dump_json(), size) * 2
-    area = sum((side / size) ** 2 for side in views.sizes) * mean_area(config.training.sizes, config.training.epochs, size)
+    area = sum((side / size) ** 2 for side in views.sizes) * mean_area(config.training.sizes, config.training.epochs, views)
     batch = config.training.batch_size * config.training.accumulate
     asked = config.evaluation
     probes = config.training.epochs // asked.probe_every if asked.probe_every else 0

@@ -27,14 +27,13 @@ from helpers.study import pictures, records
 from helpers.study.config import RangeTest, RunConfig
 from helpers.study.downstream import Downstream, small
 from helpers.study.energy import EnergyMeter
-from helpers.study.footprint import profile_encoder, remembered, step_flops
+from helpers.study.footprint import profile_encoder, remembered, training_flops
 from helpers.study.labels import Labels
 from helpers.study.manifest import code_version, host, versions
 from helpers.study.material import Material, material
 from helpers.training import Stopped, Training, TrainSettings, range_test
 from helpers.training.checkpoints import remove
 from helpers.training.epoch_report import EpochReport
-from helpers.training.growing import mean_area
 from helpers.training.watch import collapsed
 from helpers.views import make_views
 
@@ -187,7 +186,7 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
             arrays |= pictures.map_arrays(arrays["tsne"], sample(len(result.test.x), config.evaluation.maps), images)
     size = images.train.images.shape[-1]
     net = (config.encoder.model_dump_json(), size, str(device), config.training.precision)
-    work = (config.method.model_dump_json(), *method.views.sizes, batches.batch_size, config.training.accumulate)
+    work = (config.method.model_dump_json(), batches.batch_size, config.training.accumulate)
     described = {
         "resolved": resolved,
         "startup": {"process_seconds": round(age, 2), "first_step_seconds": training.first_step_seconds},
@@ -195,8 +194,7 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
         "training_seconds": round(sum(row["seconds"] for row in metrics), 2),  # also of a run in several parts
         "parameters": parameters(method.encoder),
         "macs": macs(method.encoder),
-        "training_flops": round(training.total * mean_area(config.training.sizes, config.training.epochs, size))
-        * remembered(("step", *net, *work), lambda: step_flops(method, batches, config.training.accumulate)),
+        "training_flops": training_flops(training, *net, *work),
         "profile": remembered(("profile", *net), lambda: profile_encoder(method.encoder, device, config.training.precision)),
         "collapsed": not method.needs_labels and collapsed(metrics[-1]),  # labels of two classes may well end in one direction
         "encoder": config.encoder.name,

@@ -2,6 +2,7 @@
 
 from helpers.core.errors import UserError
 from helpers.methods import Method
+from helpers.views import Views
 
 
 class Growing:
@@ -27,7 +28,9 @@ def side_at(sizes: tuple[tuple[float, int], ...], epoch: int, epochs: int) -> in
     return begun[-1] if begun else None
 
 
-def mean_area(sizes: tuple[tuple[float, int], ...], epochs: int, full: int) -> float:
-    """What a step costs on average over the run, as a share of one at full size: a convolution's work goes by the area."""
-    sides = [side_at(sizes, epoch, epochs) or full for epoch in range(epochs)]
-    return sum((side / full) ** 2 for side in sides) / epochs
+def mean_area(sizes: tuple[tuple[float, int], ...], epochs: int, views: Views) -> float:
+    """What a step costs on average over the run, as a share of one at full size: a convolution's work goes by the area. Small views do
+    not shrink in step with large ones: no side is below 12."""
+    sides = [side_at(sizes, epoch, epochs) or views.size for epoch in range(epochs)]
+    areas = {side: sum(each**2 for each in views.at(side).sizes) for side in {*sides, views.size}}
+    return sum(areas[side] for side in sides) / areas[views.size] / epochs

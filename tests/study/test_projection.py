@@ -8,9 +8,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from helpers.methods import METHODS, StepBatch
-from helpers.models import build_encoder
+from helpers.models import build_encoder, macs
 from helpers.study import projection, projection_race
-from helpers.study.projection import CHIPS, Chip, Counter, Counts, count_step, count_views
+from helpers.study.open import preset_values
+from helpers.study.projection import CHIPS, Chip, Counter, Counts, count_forward, count_step, count_views
+from helpers.study.speedrun_settings import SpeedrunSettings, merged
 from helpers.views import make_views
 
 SLOW = Chip("a slow chip", matrix=1e9, bandwidth=1e6, matrix_share=1.0, bandwidth_share=1.0, launch=1e-3)
@@ -112,3 +114,23 @@ def test_the_race_on_paper(tmp_path, monkeypatch):
     assert rows[0]["seconds_an_epoch_graph"] < rows[0]["seconds_an_epoch_eager"]
     text = (tmp_path / "bench/race-on-paper-h100.md").read_text()
     assert "never measured" in text and text.count("| 2 views") == 2
+    assert all(row["seconds_an_epoch_arithmetic_alone"] < row["seconds_an_epoch_graph"] for row in rows)
+
+
+def test_recipes_on_paper_are_whole_runs_each_with_its_optimizer_and_its_views():
+    adamw = {"training": {"optimizer": "adamw"}}
+    tried = {"AdamW": adamw, "growing": merged(adamw, {"training": {"sizes": [[0.0, 16], [0.5, 32]]}})}
+    s = SpeedrunSettings(**preset_values("speedrun", "demo", "as_written") | {"candidates": tried, "probe_every": 2})
+    race, *trials = projection_race.recipes_on_paper(s, CHIPS["h100"])
+    assert [row["recipe"] for row in trials] == ["trial: as raced", "trial: AdamW", "trial: growing"]
+    raced, plain, growing = trials
+    assert race["steps"] == 2000 // 64 * 3 and raced["steps"] == (2000 - 300) // 64 * 2
+    assert race["seconds_of_probes"] > 0 == raced["seconds_of_probes"]
+    assert raced["kernels_per_step"] > 1.3 * plain["kernels_per_step"], "Muon multiplies matrices where AdamW is one kernel"
+    assert 0.62 < growing["flops"] / plain["flops"] < 0.68, "one epoch of two at a quarter of the area"
+    assert growing["seconds_graph"] <= plain["seconds_graph"] < plain["seconds_eager"]
+
+
+def test_reading_is_counted_as_the_forward_pass_of_the_encoder_alone():
+    method = METHODS["simclr"](build_encoder("resnet_tiny", 32), make_views("simclr_small", 32))
+    assert count_forward(method, 16).flops == 16 * 2 * macs(build_encoder("resnet_tiny", 32))

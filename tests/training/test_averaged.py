@@ -65,7 +65,10 @@ def state(encoder) -> torch.Tensor:
     return torch.cat([value.detach().flatten().clone() for value in encoder.state_dict().values() if value.is_floating_point()])
 
 
-@pytest.mark.parametrize("changes", [{"average": 0.9}, {"sizes": ((0.0, 16), (0.4, 24), (0.7, 32))}])
+BOTH = {"average": 0.9, "sizes": ((0.0, 16), (0.5, 32)), "views": {"small": 2, "small_side": 0.5}}
+
+
+@pytest.mark.parametrize("changes", [{"average": 0.9}, {"sizes": ((0.0, 16), (0.4, 24), (0.7, 32))}, BOTH])
 def test_a_resumed_run_is_the_run_left_alone(tmp_path, changes):
     alone = training(**changes)
     alone.run()
@@ -90,8 +93,11 @@ def test_sides_and_what_they_cost():
     sizes = ((0.0, 16), (0.5, 32))
     assert [side_at(sizes, epoch, 4) for epoch in range(4)] == [16, 16, 32, 32]
     assert side_at((), 0, 4) is None and side_at(((0.5, 16),), 0, 4) is None
-    assert mean_area(sizes, 4, 32) == pytest.approx((0.25 + 0.25 + 1 + 1) / 4)
-    assert mean_area((), 7, 32) == 1.0
+    whole, mixed = make_views("simclr_small", 32), make_views("simclr_small", 32, small=8, small_side=0.5)
+    assert mean_area(sizes, 4, whole) == pytest.approx((0.25 + 0.25 + 1 + 1) / 4)
+    assert mean_area((), 7, whole) == mean_area((), 7, mixed) == 1.0
+    early = (2 * 16**2 + 8 * 12**2) / (2 * 32**2 + 8 * 16**2)  # a small view's side is at least 12
+    assert mean_area(sizes, 4, mixed) == pytest.approx((2 * early + 2) / 4)
 
 
 def test_a_net_of_one_size_cannot_grow():

@@ -17,7 +17,7 @@ from helpers.core.files import read_json, results_dir, slug, without_places, wri
 from helpers.study import archive, records
 from helpers.study.manifest import code_version, versions
 
-SHARES = {"check": (1 / 7, 120), "speed": (1 / 7, 120), "sharing": (1 / 12, 60)}  # of the whole time, and at most so many seconds
+SHARES = {"check": (1 / 7, 120), "speed": (1 / 7, 120), "sharing": (1 / 4, 60)}  # of the whole time, and at most so many seconds
 RESERVE = (1 / 20, 15)  # for the last archive
 FRESH = 12 * 3600  # a day that was begun no longer ago than that is gone on with
 AGAIN = 10.0  # seconds below which nothing is begun anew

@@ -30,17 +30,17 @@ def results(tmp_path, monkeypatch):
 def test_the_rehearsal_runs_every_step_and_its_archive_comes_home(tmp_path, monkeypatch, capsys):
     there, here = tmp_path / "there", tmp_path / "here"
     given = {k: v for k, v in os.environ.items() if k not in ("RUNS_DIR", "CHECKPOINT_DIR")} | {"RESULTS_DIR": str(there)}
-    call = [sys.executable, "-m", "helpers.commands.gpu_day", "--device", "cpu", "--size", "toy", "--minutes", "3"]
+    call = [sys.executable, "-m", "helpers.commands.gpu_day", "--device", "cpu", "--size", "toy", "--minutes", "4"]
     started = time.monotonic()
     done = subprocess.run(call, cwd=REPOSITORY, env=given, capture_output=True, text=True)
     assert done.returncode in (0, os.EX_TEMPFAIL), done.stdout + done.stderr
-    assert time.monotonic() - started < 200
+    assert time.monotonic() - started < 4 * 60
     (folder,) = (path for path in (there / "gpu_day").iterdir() if path.is_dir())
     state = read_json(folder / gpu_day_page.STATE)
     assert list(gpu_day_page.STEPS) == [name for name in gpu_day_page.STEPS if state["steps"][name]["state"] in ("done", "in part")]
     assert len(state["trained"]) >= 3 and not state["failures"] and not state["skipped"]
     assert {each["claim"] for each in state["plan"]} >= {"L1", "L5"}
-    assert len(gpu_check.results(folder / gpu_day_page.CHECK)) >= 3
+    assert gpu_check.results(folder / gpu_day_page.CHECK), "no test was run"
     assert any("images_per_second" in row for row in json_lines(folder / gpu_day_page.SPEED))
     page = (folder / gpu_day_page.REPORT).read_text()
     assert str(tmp_path) not in page + (folder / gpu_day_page.LOG).read_text()

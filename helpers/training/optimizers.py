@@ -46,11 +46,14 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """The optimizer over a method's parameter groups; groups marked decay=False (biases, norms) get no weight decay.
 
-    `momentum` is the first beta of the Adam family, and in Muon both the matrices' momentum and that beta. LARS adapts only the groups that decay, so biases and norms
-    take plain momentum steps, as its paper has it. Groups marked fixed_rate=True keep the mark, for set_rate.
+    `momentum` is the first beta of the Adam family, and in Muon both the matrices' momentum and that beta. LARS and LAMB adapt the rate of
+    every tensor that is not marked decay=False, also at a weight decay of 0, where timm's own default would make plain SGD and Adam of
+    them; biases and norms take plain steps, as the papers' code has it. Groups marked fixed_rate=True keep the mark, for set_rate.
     """
+    adapts = name in ("lars", "lamb")
     groups = [
         {"params": g["params"], "weight_decay": weight_decay if g.get("decay", True) else 0.0}
+        | ({"always_adapt": g.get("decay", True)} if adapts else {})
         | ({"fixed_rate": True} if g.get("fixed_rate") else {})
         for g in groups
         if g["params"]

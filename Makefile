@@ -17,7 +17,7 @@ NAME ?= backbone_contest
 PRESET ?= demo
 ARGS ?=
 
-.PHONY: help demo test lab study campaign speedrun methods bench bench-readouts bench-together same-numbers gpu-check results-tables claims verify site clean setup check format lint strip
+.PHONY: help demo test lab study campaign speedrun methods bench bench-readouts bench-together same-numbers gpu-check gpu-kit gpu-day results-tables claims verify site clean setup check format lint strip
 
 help: ## show this list
 	@echo "Targets:"
@@ -68,7 +68,13 @@ same-numbers: setup ## does full speed learn what plain fp32 learns? trains both
 gpu-check: setup ## run the tests that compare CUDA with the CPU; without a CUDA device it fails, having checked nothing
 	@$(PYTHON) -c "import sys, torch; sys.exit(not torch.cuda.is_available())" || \
 	  { echo "no CUDA device is visible: nothing was checked" >&2; exit 2; }
-	$(PYTHON) -m pytest -m gpu -rA -q
+	$(PYTHON) -m pytest -m gpu -p helpers.commands.gpu_check -rA -q
+
+gpu-kit: setup ## pack into kit/ what a rented machine without network needs: code, wheels, images [ARGS="--datasets cifar10"]
+	$(PYTHON) -m helpers.commands.gpu_kit $(ARGS)
+
+gpu-day: setup ## a rented GPU for MINUTES=14: its tests, the speed table, the race, the studies' runs; rehearse it: DEVICE=cpu SIZE=toy
+	$(PYTHON) -m helpers.commands.gpu_day --minutes $(or $(MINUTES),14) $(if $(DEVICE),--device $(DEVICE)) $(if $(SIZE),--size $(SIZE)) $(ARGS)
 
 results-tables: setup ## write the README's tables and figures anew from the records
 	$(PYTHON) -m helpers.commands.readme

@@ -9,13 +9,14 @@ from helpers.commands.bench_rows import lines, save, section, summary
 from helpers.core.devices import pick_device
 from helpers.core.errors import DataError, RecordError, UserError
 from helpers.study.projection import CHIPS, project
+from helpers.study.projection_race import project_race
 
 
 def main(arguments: list[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         if given.project:
-            print("Read it:", *project(given.project))
+            print("Read it:", *project(given.project), *project_race(given.project))
             return 0
         if given.repeats < 1 or given.seconds <= 0:
             raise UserError(f"--repeats {given.repeats} --seconds {given.seconds}: give at least one round and a time above 0.")

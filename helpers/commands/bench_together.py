@@ -6,7 +6,10 @@ import json
 import statistics
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
@@ -47,22 +50,52 @@ def measure(case: Case, workers: int, rounds: int, seconds: float, device: torch
     }
 
 
+def sharing(case: Case, counts: Sequence[int], seconds: float, device: torch.device, limit: float) -> dict[int, float]:
+    """Images a second of so many processes together, for each of the counts: started once, the first few of them set to work. An error
+    after `limit` seconds."""
+    threads = max(1, usual_workers(device) // max(counts)) if device.type == "cpu" else torch.get_num_threads()
+    with _started(case, max(counts), threads, seconds, device, limit) as pipes:
+        return {count: round(sum(_go(pipes[:count])), 1) for count in counts}
+
+
 def _trained(case: Case, processes: int, threads: int, seconds: float, device: torch.device) -> list[float]:
-    """Each process's images a second. They wait for each other, so that all are timed while all are at work."""
+    """Each process's images a second."""
+    with _started(case, processes, threads, seconds, device) as pipes:
+        return _go(pipes)
+
+
+@contextmanager
+def _started(
+    case: Case, processes: int, threads: int, seconds: float, device: torch.device, limit: float = 3600
+) -> Iterator[list[subprocess.Popen]]:
+    """Processes that have taken their first steps and wait for the word."""
     name = ":".join(map(str, (case.method, case.backbone, case.stem, case.size, case.batch)))
     call = [sys.executable, "-m", "helpers.commands.bench_together", "--child", name, str(threads), str(seconds), str(device)]
     pipes = [subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+    late = threading.Timer(limit, lambda: [pipe.kill() for pipe in pipes])
+    late.start()
     try:
         for pipe in pipes:
             if pipe.stdout.readline().strip() != "ready":
-                raise RecordError(f"A process that was to train {case} did not start: with {processes} at once memory may have run out.")
-        for pipe in pipes:
-            pipe.stdin.write("go\n")
-            pipe.stdin.flush()
-        return [float(pipe.stdout.readline()) for pipe in pipes]
+                raise RecordError(
+                    f"A process that was to train {case} did not start: with {processes} at once memory may have run out, or the time."
+                )
+        yield pipes
     finally:
+        late.cancel()
         for pipe in pipes:
-            pipe.communicate()
+            pipe.communicate()  # no more words: it ends
+
+
+def _go(pipes: list[subprocess.Popen]) -> list[float]:
+    """Each one's images a second, all timed while all are at work."""
+    for pipe in pipes:
+        pipe.stdin.write("go\n")
+        pipe.stdin.flush()
+    said = [pipe.stdout.readline() for pipe in pipes]
+    if not all(said):
+        raise RecordError("A process that trained beside others ended in the midst of it: out of memory, or out of time.")
+    return [float(text) for text in said]
 
 
 def child(name: str, threads: str, seconds: str, device: str) -> int:
@@ -72,10 +105,10 @@ def child(name: str, threads: str, seconds: str, device: str) -> int:
     for _ in range(WARM):
         step()
     print("ready", flush=True)
-    sys.stdin.readline()
-    found = rate(step, case.batch, float(seconds), where)
-    time.sleep(0.5)  # not to give another's last step a free core
-    print(found, flush=True)
+    for _ in sys.stdin:
+        found = rate(step, case.batch, float(seconds), where)
+        time.sleep(0.5)  # not to give another's last step a free core
+        print(found, flush=True)
     return 0
 
 

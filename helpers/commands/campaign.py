@@ -62,6 +62,8 @@ def _combined(codes: list[int]) -> int:
 def _import(path: Path) -> int:
     new, known, other = archive.take_in(path)
     print(f"Imported {len(new)} records; {len(known)} were here already.", flush=True)
+    for day in archive.days_in(path):
+        print(f"The day on a GPU {day}: results/gpu_day/{day}/report.md. `make results-tables` takes it into the README.", flush=True)
     if other:
         print(f"{len(other)} more are here with another outcome, and were left as they are here: {', '.join(other)}.")
         print("To take those of the archive, delete their folders and import again.", flush=True)

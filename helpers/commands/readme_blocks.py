@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.commands.readme_speed import link, speed
+from helpers.commands.readme_speed import gpu_day, link, speed
 from helpers.core.errors import RecordError
 from helpers.core.files import read_json, results_dir, shown
 from helpers.study import methods_page
@@ -257,6 +257,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "labels-patient": partial(table, LABELS, "saved", "cpu-patient"),
     "labels-verdicts": partial(verdicts, LABELS),
     "speed": speed,
+    "gpu-day": gpu_day,
     "race": race,
     "methods": methods_page.block,
     "notebooks": notebooks,

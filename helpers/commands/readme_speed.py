@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from helpers.commands import gpu_day_page, speed_table
 from helpers.commands.bench_rows import bench_files, lines, summary
 from helpers.core.errors import RecordError
-from helpers.core.files import read_json, results_dir, shown
+from helpers.core.files import json_lines, read_json, results_dir, shown
 
 
 def link(path: Path) -> str:
@@ -33,6 +34,18 @@ def speed() -> str:
     if said:
         parts.append("\n".join(f"* {text}" for text in said))
     return "\n\n".join(parts)
+
+
+def gpu_day() -> str:
+    """The newest day on a GPU: what came of each step, and its speed table."""
+    days = [folder for folder in gpu_day_page.days() if not folder.name.endswith("-toy")]
+    if not days:
+        return "*No day on a GPU has been recorded yet: every GPU time on this page is a projection. `make gpu-day` on the first card writes it.*"
+    folder = days[-1]
+    state = read_json(folder / gpu_day_page.STATE)
+    title = f"**[{state['device']['name']}, {state['started'][:10]}]({link(folder / gpu_day_page.REPORT)})**, {state['minutes']:g} minutes, torch {state['versions']['torch']}."
+    table = speed_table.table(json_lines(folder / gpu_day_page.SPEED))
+    return "\n\n".join(filter(None, [title, lines(gpu_day_page.steps(state)), lines(table)]))
 
 
 def _projected(projection: dict) -> list[dict]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from helpers.commands import readme
+from helpers.commands import gpu_day_page, readme
 from helpers.commands.claims import with_parameter
 from helpers.commands.readme_blocks import command, variants
 from helpers.core.errors import DataError, RecordError, UserError
@@ -77,7 +77,17 @@ def verify(notebooks: Path, page: Path) -> Findings:
             check_variant(here / each.study / each.variant, fresh / each.study / each.variant, each, found)
         _fill(here, fresh)
         check_pages(page, fresh, found)
+        check_days(found)
     return found
+
+
+def check_days(found: Findings) -> None:
+    """The page of each day on a GPU beside what its folder's files give."""
+    for folder in gpu_day_page.days():
+        found.count("generated pages")
+        path = folder / gpu_day_page.REPORT
+        written = path.read_text(encoding="utf-8") if path.is_file() else ""
+        found.add(f"results/gpu_day/{folder.name}/{path.name}", compare.of_text(written, gpu_day_page.page(folder)))
 
 
 def check_records(found: Findings) -> None:

@@ -81,6 +81,8 @@ def describe(device: torch.device) -> dict:
             "name": properties.name,
             "memory_gib": round(properties.total_memory / 2**30, 1),
             "count": torch.cuda.device_count(),
+            "capability": f"{properties.major}.{properties.minor}",
+            "cuda": torch.version.cuda,
         }
     return {"type": device.type, "name": _processor(), "threads": torch.get_num_threads(), "cores": os.cpu_count()}
 

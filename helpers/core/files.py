@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import sys
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -92,6 +93,33 @@ def read_json(path: Path):
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise RecordError(f"Cannot read {shown(path)}: {error}. If it was cut short, delete its folder and run again.") from error
+
+
+def without_places(text: str) -> str:
+    """A traceback or a log as it may be kept: nothing in it tells where on which machine it was written."""
+    for place, name in ((str(REPOSITORY), "."), (sys.prefix, "python"), (sys.base_prefix, "python"), (str(Path.home()), "~")):
+        text = text.replace(place + os.sep, name + "/")
+    return re.sub(r"(?<![\w.:/~])/(?:home|root|work|Users)/", "…/", text)
+
+
+def append_json(path: Path, content: dict) -> None:
+    """One more line of a file that grows: a process that is killed loses at most the line it was writing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "ab+") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(end - 1, 0))
+            cut = file.read(1) not in (b"", b"\n")
+            file.write(b"\n" * cut + json.dumps(content, sort_keys=True).encode() + b"\n")
+    except OSError as error:
+        raise RecordError(why_not(path, error)) from error
+
+
+def json_lines(path: Path) -> Iterator[dict]:
+    """The lines of such a file; one that was cut short is passed over."""
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        with contextlib.suppress(ValueError):
+            yield json.loads(text)
 
 
 def why_not(path: Path, error: OSError) -> str:

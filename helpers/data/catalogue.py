@@ -61,6 +61,12 @@ def _find(name: str, home: Path) -> Source | None:
     return torchvision_files.find(name, [place, home]) or folders.find(name, [place]) or parquet.find(name, [place])
 
 
+def present(name: str) -> None:
+    """An error that says what to do, unless DATA_DIR holds this dataset's files."""
+    if _find(name, data_dir()) is None:
+        raise _missing(name, data_dir())
+
+
 def _missing(name: str, home: Path) -> Exception:
     looked = f"Looked in {shown(home)}/{name} (DATA_DIR) for torchvision's layout, class folders with images, and Parquet files"
     if name in DATASETS:

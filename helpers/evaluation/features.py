@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import torch
 
-from helpers.core.devices import autocast
+from helpers.core.devices import autocast, out_of_memory
 from helpers.core.errors import TrainingStopped, UserError
 from helpers.data import Batches
+
+SMALLEST = 8  # images a batch, below which less memory is not asked for again
 
 
 @dataclass(frozen=True)
@@ -28,17 +30,17 @@ def extract(encoder, views, split, *, device, indices=None, batch_size=512, prec
         raise UserError("No images to extract features from: `indices` is empty.")
     modes = [(part, part.training) for part in encoder.modules()]
     encoder.to(device).eval()
-    x, y, done = None, torch.empty(count, dtype=torch.int64, device=device), 0
     try:
-        for batch in Batches(split, min(batch_size, count), device, indices=indices, drop_last=False).in_order():
-            images = views.plain(batch.images).contiguous(memory_format=torch.channels_last)
-            with autocast(device, precision):
-                features = encoder(images)
-            if x is None:  # filled in place: concatenating at the end would hold everything twice
-                x = torch.empty(count, features.shape[1], device=device)
-            x[done : done + len(features)] = features
-            y[done : done + len(features)] = batch.labels
-            done += len(features)
+        while True:
+            try:
+                x, y = _extracted(encoder, views, split, device, indices, count, min(batch_size, count), precision)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error) or batch_size <= SMALLEST:
+                    raise
+            batch_size //= 4  # other runs may share the card, and what was trained must not be lost for want of room to read it
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
     finally:
         for part, mode in modes:
             part.training = mode
@@ -46,3 +48,17 @@ def extract(encoder, views, split, *, device, indices=None, batch_size=512, prec
         bad = int((~torch.isfinite(x)).any(1).sum())
         raise TrainingStopped(f"The encoder's features are not finite for {bad} of {count} images: its training diverged. Lower the rate.")
     return Features(x, y)
+
+
+def _extracted(encoder, views, split, device, indices, count, batch_size, precision) -> tuple[torch.Tensor, torch.Tensor]:
+    x, y, done = None, torch.empty(count, dtype=torch.int64, device=device), 0
+    for batch in Batches(split, batch_size, device, indices=indices, drop_last=False).in_order():
+        images = views.plain(batch.images).contiguous(memory_format=torch.channels_last)
+        with autocast(device, precision):
+            features = encoder(images)
+        if x is None:  # filled in place: concatenating at the end would hold everything twice
+            x = torch.empty(count, features.shape[1], device=device)
+        x[done : done + len(features)] = features
+        y[done : done + len(features)] = batch.labels
+        done += len(features)
+    return x, y

@@ -1,5 +1,6 @@
 """Which pixels a class score hangs on. captum differentiates; it is imported where a map is asked for, as it takes two seconds."""
 
+import importlib.util
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,12 @@ class Classifier:
     def probabilities(self, features: Tensor) -> np.ndarray:
         """float64 [n, C]: in single precision the surest images would all tie at exactly 1."""
         return self.scores(features).double().softmax(1).cpu().numpy()
+
+
+def check_captum() -> None:
+    """An error where there is no captum: a run that is to keep maps must know it before its training, not after."""
+    if importlib.util.find_spec("captum") is None:
+        raise UserError("Saliency maps need captum, which is not installed: `pip install captum` (`make gpu-kit` carries it).")
 
 
 def saliency_maps(

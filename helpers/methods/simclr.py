@@ -17,6 +17,7 @@ class SimCLR(Method):
         recipe="simclr_small",
     )
     views_needed = 2
+    takes_small_views = True  # each view, small or large, must find every other of its image
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """Records in one small zip file, and back: what was recorded on one machine is verified and taken in on another.
 
-The same records make the same bytes. Nothing is taken in before everything in the archive was verified.
+The same records make the same bytes. Nothing is taken in before everything in the archive was verified. A day on a GPU (`make gpu-day`)
+travels with its records: what it measured and said, one folder of a few small files.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from helpers.core.errors import RecordError, UserError
-from helpers.core.files import shown, why_not, write_bytes
+from helpers.core.files import results_dir, shown, why_not, write_bytes
 from helpers.study import records
 from helpers.study.config import RunConfig
 from helpers.study.manifest import code_version
@@ -28,16 +29,21 @@ LARGEST = 10_000_000  # bytes: what can be mailed
 UNPACKED = 100 * LARGEST  # more is no archive of records, whatever it says
 MANIFEST = "manifest.json"
 NAME = re.compile(rf"results/runs/(\w[\w.-]*)/({'|'.join(map(re.escape, records.FILES))})", re.ASCII)
+DAY_FILES = ("day.json", "check.jsonl", "speed.jsonl", "report.md", "log.txt")
+DAY_NAME = re.compile(rf"results/gpu_day/(\w[\w-]*)/({'|'.join(map(re.escape, DAY_FILES))})", re.ASCII)
 
 
-def export(path: Path, runs: Iterable[str] | None = None) -> list[str]:
-    """Write the records of these runs, or of all there are, into one archive; the ids it holds. A run without a record is left out."""
+def export(path: Path, runs: Iterable[str] | None = None, day: Path | None = None) -> list[str]:
+    """Write the records of these runs, or of all there are, into one archive; the ids it holds. A run without a record is left out.
+    `day`: the folder of a day on a GPU that goes with them, or by itself where it has no record yet."""
     folder = records.runs_dir()
     there = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")) if folder.is_dir() else []
     ids = there if runs is None else sorted(set(runs) & set(there))
-    if not ids:
+    if not ids and day is None:
         raise UserError(f"There is no record to export in {shown(folder)}.")
     content = {f"results/runs/{run}/{name}": (folder / run / name).read_bytes() for run in ids for name in _files(folder / run)}
+    if day is not None:
+        content |= {f"results/gpu_day/{day.name}/{name}": (day / name).read_bytes() for name in DAY_FILES if (day / name).is_file()}
     manifest = {"format": FORMAT, "code": code_version(), "files": {name: _digest(data) for name, data in content.items()}}
     packed = _zip({MANIFEST: json.dumps(manifest, indent=1, sort_keys=True).encode()} | content)
     if len(packed) > LARGEST:
@@ -73,8 +79,9 @@ def _digest(data: bytes) -> str:
 
 def take_in(path: Path) -> tuple[list[str], list[str], list[str]]:
     """Take the records of an archive in: the ids that are new here, those that were here already and are the same, and those that
-    were here with another outcome. What was here stays as it is."""
+    were here with another outcome. What was here stays as it is; a day's files are replaced, as it only ever grows."""
     content = _verified(Path(path))
+    day = {name: content.pop(name) for name in list(content) if DAY_NAME.fullmatch(name)}
     folder = records.runs_dir()
     records.check_writable()
     try:
@@ -91,9 +98,17 @@ def take_in(path: Path) -> tuple[list[str], list[str], list[str]]:
                 seal(record.path)  # of the bytes that the archive's own checksums have just vouched for
                 shutil.rmtree(folder / record.id, ignore_errors=True)  # a damaged one that could not be moved aside
                 record.path.rename(folder / record.id)
+        for name, data in day.items():
+            write_bytes(results_dir() / name.removeprefix("results/"), data)
     except OSError as error:
         raise RecordError(why_not(folder, error)) from error
     return [record.id for record in new], [run for run, record in here.items() if record and run not in other], other
+
+
+def days_in(path: Path) -> list[str]:
+    """The days on a GPU that an archive holds, by the names of their folders."""
+    with zipfile.ZipFile(path) as archive:
+        return sorted({found.group(1) for name in archive.namelist() if (found := DAY_NAME.fullmatch(name))})
 
 
 def _verified(path: Path) -> dict[str, bytes]:
@@ -121,11 +136,12 @@ def _verified(path: Path) -> dict[str, bytes]:
 
 
 def _check_entries(path: Path, infos: list[zipfile.ZipInfo]) -> None:
-    """Nothing but the five files of records, each once, plain and of a bearable size: names decide where things are written."""
+    """Nothing but the files of records and days, each once, plain and of a bearable size: names decide where things are written."""
     names = [info.filename for info in infos]
     for info in infos:
         kind = stat.S_IFMT(info.external_attr >> 16)
-        if not (info.filename == MANIFEST or NAME.fullmatch(info.filename)) or kind not in (0, stat.S_IFREG):
+        known = info.filename == MANIFEST or NAME.fullmatch(info.filename) or DAY_NAME.fullmatch(info.filename)
+        if not known or kind not in (0, stat.S_IFREG):
             raise _refused(path, f"{info.filename!r} is no file of a record")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise _refused(path, f"{info.filename!r} is packed by method {info.compress_type}, and records are deflated or stored")
@@ -137,6 +153,8 @@ def _check_content(path: Path, content: dict[str, bytes]) -> None:
     """Every record has the name its config gives it, and its arrays, a zip again, a bearable size: known before any is loaded."""
     unpacked = 0
     for name, data in content.items():
+        if DAY_NAME.fullmatch(name):
+            continue
         run, file = NAME.fullmatch(name).groups()
         try:
             values = json.loads(data) if file.endswith(".json") else {}

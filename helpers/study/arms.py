@@ -94,7 +94,8 @@ def paired(name: str, arms: Iterable[Arm], estimate) -> Part:
     lacking = tuple(dict.fromkeys(run for each in arms for run in each.lacking))
     absent = [each.name for each in arms if not each.records]
     if absent:
-        return Part(name, None, runs, f"no run of {listed(absent)}", lacking)
+        asked = all(each.records or each.lacking for each in arms)
+        return Part(name, None, runs, f"no run of {listed(absent)}", lacking, asked)
     seeds = sorted(set.intersection(*(set(each.records) for each in arms)))
     if not seeds:
         return Part(name, None, runs, f"{name}: no seed was run in every arm", lacking)

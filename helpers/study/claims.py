@@ -54,6 +54,7 @@ class Part:
     runs: tuple[str, ...] = ()
     missing: str = ""
     lacking: tuple[str, ...] = ()
+    asked: bool = True  # False: what it compares is in no run of this variant, recorded or to come
 
 
 class Undecided(Exception):
@@ -126,7 +127,8 @@ def deciding(claim: Claim, parts: list[Part], verdict: str) -> Part | None:
 
 
 def judge(claim: Claim, estimand: Callable[..., list[Part]] | None, cells: pd.DataFrame, scope: str, **context) -> dict:
-    """One row of claims.csv. `context` (reading, readout) goes to the estimand, which is handed the cells."""
+    """One row of claims.csv, and beside its columns the "parts" they come from. `context` (reading, readout) goes to the
+    estimand, which is handed the cells."""
     parts, verdict, reason = [], "undecided", "no estimand is bound to this claim"
     if estimand is not None:
         try:
@@ -142,7 +144,8 @@ def judge(claim: Claim, estimand: Callable[..., list[Part]] | None, cells: pd.Da
     part = deciding(claim, parts, verdict)
     shown = part.estimate if part else Estimate(None, None, None, 0)
     values = (shown.value, shown.low, shown.high, shown.seeds, verdict, reason, " ".join(runs))
-    return dict(zip(COLUMNS, (claim.id, claim.study, scope, claim.published, *values), strict=True))
+    row = dict(zip(COLUMNS, (claim.id, claim.study, scope, claim.published, *values), strict=True))
+    return row | {"parts": parts}
 
 
 def judge_study(study: str, estimands: dict[str, Callable], cells: pd.DataFrame, scope: str, **context) -> pd.DataFrame:
@@ -153,7 +156,9 @@ def judge_study(study: str, estimands: dict[str, Callable], cells: pd.DataFrame,
     for name in estimands:
         pick(f"claim of {study}", name, claims)
     rows = [judge(claim, estimands.get(name), cells, scope, **context) for name, claim in claims.items()]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    verdicts = pd.DataFrame(rows, columns=list(COLUMNS))
+    verdicts.attrs["parts"] = {row["claim"]: row["parts"] for row in rows}  # for whoever plans what to train next
+    return verdicts
 
 
 def write_claims(verdicts: pd.DataFrame, folder: Path) -> Path:

@@ -148,6 +148,18 @@ class Training(Section):
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     precision: str = "auto"
     compile: bool = False
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0  # momentum of the average of the encoder that is read; 0: none
+    sizes: tuple[
+        tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[int, Field(ge=8)]], ...
+    ] = ()  # [share of the epochs, side of the views from there on]
+
+    @field_validator("sizes")
+    @classmethod
+    def _rising(cls, value):
+        shares = [share for share, _ in value]
+        if shares != sorted(set(shares)):
+            raise ValueError("name the shares of the epochs from the smallest to the largest, each once")
+        return value
 
     @field_validator("optimizer")
     @classmethod
@@ -264,7 +276,7 @@ class RunConfig(Section):
     def range_test_config(self) -> dict:
         """All that a range test depends on; not the seed, the number of epochs or what is done with the result."""
         changes = self.changes()
-        training = {k: v for k, v in changes.get("training", {}).items() if k not in ("epochs", "schedule", "warmup_epochs")}
+        training = {k: v for k, v in changes.get("training", {}).items() if k not in ("epochs", "schedule", "warmup_epochs", "average")}
         if isinstance(self.training.rate, RangeTest):
             training["rate"] = self.training.rate.model_dump(mode="json", exclude_defaults=True, exclude={"factor", "default"})
         data = {k: v for k, v in changes.get("data", {}).items() if k not in ("test_images", "test_split")}

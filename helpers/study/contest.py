@@ -73,7 +73,8 @@ def _best(cells, backbone: str, readout: str) -> Arm:
     """A backbone's best arm on the even test images; an arm without records, to be called missing, unless all four were run."""
     arms = {optimizer: entrant(cells, backbone, optimizer) for optimizer in OPTIMIZERS}
     absent = [optimizer for optimizer, each in arms.items() if not each.records]
-    lacking = tuple(run for each in arms.values() for run in each.lacking)  # the choice needs them all
+    asked = all(each.records or each.lacking for each in arms.values())  # else no run of this variant makes the choice possible
+    lacking = tuple(run for each in arms.values() for run in each.lacking if asked)  # the choice needs them all
     if absent:
         return Arm(f"{backbone} with {', '.join(absent)}", {}, lacking)
     means = {name: np.mean([hits(record, readout)[::2].mean() for record in each.records.values()]) for name, each in arms.items()}

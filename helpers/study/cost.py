@@ -22,6 +22,8 @@ from helpers.study.labels import seconds as label_seconds
 from helpers.study.material import material
 from helpers.study.run import build, settings_of
 from helpers.training import Training
+from helpers.training.growing import mean_area
+from helpers.views import make_views
 
 WARM, TIMED = 3, 3  # steps; a CUDA graph is first run, then recorded, then replayed
 READOUT = 1.5  # seconds of a linear probe and kNN besides forward passes (measured on two cores)
@@ -53,6 +55,9 @@ def forecast(configs: Sequence[RunConfig], device: str = "auto") -> pd.DataFrame
             row["runs"] = f"{name}: cannot be timed: {error}"
             continue
         steps = config.training.epochs * cost["steps_per_epoch"]
+        if sizes := config.training.sizes:
+            size = material(config.data).train.images.shape[-1]
+            steps *= mean_area(sizes, config.training.epochs, make_views(config.views.recipe, size, **config.views.options))
         rate = config.training.rate
         if isinstance(rate, RangeTest) and config.range_test_id not in tested | {p.name for p in records.runs_dir().glob("*-range-*")}:
             tested.add(config.range_test_id)
@@ -96,7 +101,9 @@ def _step_cost(config: RunConfig, device: torch.device) -> dict:
         "method": config.method.changes(),
         "views": views,
         "data": config.data.changes(),
-        "training": {k: v for k, v in training.items() if k not in ("epochs", "rate", "schedule", "warmup_epochs", "weight_decay")},
+        "training": {
+            k: v for k, v in training.items() if k not in ("epochs", "rate", "schedule", "warmup_epochs", "weight_decay", "sizes")
+        },
         "device": describe(device),
     }
     key = json.dumps(kind, sort_keys=True)
@@ -125,7 +132,7 @@ def _time_steps(config: RunConfig, device: torch.device) -> dict:
 
 
 def _seconds_a_step(config: RunConfig, method: Method, batches: Batches, device: torch.device) -> float:
-    run = Training(method, batches, replace(settings_of(config, 1e-6), schedule="constant"), device)
+    run = Training(method, batches, replace(settings_of(config, 1e-6), schedule="constant", sizes=()), device)
     method.train()
 
     def steps(count: int) -> None:

@@ -5,6 +5,7 @@ One convention throughout: a multiply-add is one MAC and two FLOPs. The table ha
 
 import copy
 import ctypes
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -19,6 +20,8 @@ from helpers.methods import Method, StepBatch
 from helpers.models import macs, parameters, tune
 from helpers.study.carbon import carbon, published, tdp_accounting
 from helpers.study.energy import flat_watts, rated_watts
+from helpers.training import Training
+from helpers.views import Views
 
 BATCH = 64  # images in the measurements of throughput and memory
 REPEATS = 20  # single images timed, at least
@@ -67,9 +70,10 @@ def profile_encoder(encoder: torch.nn.Module, device: torch.device, precision: s
     }
 
 
-def step_flops(method: Method, batches, accumulate: int = 1) -> int:
+def step_flops(method: Method, batches, accumulate: int = 1, views: Views | None = None) -> int:
     """FLOPs of one step, forward and backward, counted while a copy of the method computes them: whatever a method runs besides the
-    encoder on every view (targets, heads, rotated or masked copies, small views) is in it; making the views and the optimizer are not."""
+    encoder on every view (targets, heads, rotated or masked copies, small views) is in it; making the views and the optimizer are not.
+    `views` take the place of the method's own, where they grow."""
     from helpers.study.projection import Counter  # imports Triton, where that is installed
 
     device = batches.device
@@ -79,13 +83,20 @@ def step_flops(method: Method, batches, accumulate: int = 1) -> int:
         draw = generator(device, "step_flops")
         step_batch = StepBatch(batch.indices, batch.labels if method.needs_labels else None, 0.0, draw)
         with torch.no_grad():
-            inputs = method.prepare(method.views(batch.images, draw), step_batch)
+            inputs = method.prepare((views or method.views)(batch.images, draw), step_batch)
         with Counter() as counter:
             with autocast(device):
                 outputs = method.embed(inputs)
             method.criterion(outputs, step_batch)[0].backward()
     again = 4 / 3 if accumulate > 1 else 1  # each part passes once more, forward, before the loss of all is known
     return round(counter.counts.flops * accumulate * again)
+
+
+def training_flops(training: Training, *kind) -> int:
+    """FLOPs of all steps of a run, each with the views of its epoch; counted once a process for runs of one kind."""
+    count = functools.partial(step_flops, training.method, training.batches, training.settings.accumulate)
+    epochs = map(training.views.at, range(training.settings.epochs))
+    return sum(training.steps_per_epoch * remembered(("step", *kind, *views.sizes), functools.partial(count, views)) for views in epochs)
 
 
 def _copied(encoder, device: torch.device, precision: str) -> torch.nn.Module:

@@ -42,7 +42,7 @@ def run_all(configs: list[RunConfig], device: torch.device, workers: int | None,
     for number in range(workers):
         cards = torch.cuda.device_count() if device.type == "cuda" else 0
         places.put(f"cuda:{number % cards}" if cards and device.index is None else str(device))
-    threads = max(1, usual_workers(device) // workers) if device.type == "cpu" else torch.get_num_threads()
+    threads = max(1, usual_workers(torch.device("cpu")) // workers)  # on a GPU too: what is read out of a run is worked on by cores
     with ProcessPoolExecutor(workers, context, _begin, (asked, places, threads)) as pool:
         waiting: dict[Future, RunConfig] = {pool.submit(_work, config): config for config in configs}
         try:

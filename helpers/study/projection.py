@@ -39,6 +39,7 @@ class Chip:
 
 
 CHIPS = {
+    "h100": Chip("NVIDIA H100 80 GB SXM", 989.5e12, 3.35e12),
     "h200": Chip("NVIDIA H200 SXM", 989.5e12, 4.8e12),
     "a100": Chip("NVIDIA A100 80 GB SXM", 312e12, 2.04e12),
 }
@@ -68,8 +69,15 @@ class Counts:
 
     def seconds(self, chip: Chip, launch: float) -> float:
         """The kernels one after the other, each as slow as the slowest of what it needs."""
-        arithmetic, traffic = chip.matrix * chip.matrix_share, chip.bandwidth * chip.bandwidth_share
-        return sum(max(flops / arithmetic, moved / traffic, launch * launches) for flops, moved, launches in self.kernels)
+        return sum(self.seconds_by_limit(chip, launch).values())
+
+    def seconds_by_limit(self, chip: Chip, launch: float) -> dict[str, float]:
+        """The same, by what each kernel waits for."""
+        spent = {"arithmetic": 0.0, "memory": 0.0, "launches": 0.0}
+        for flops, moved, launches in self.kernels:
+            needs = (flops / (chip.matrix * chip.matrix_share), moved / (chip.bandwidth * chip.bandwidth_share), launch * launches)
+            spent[max(zip(needs, spent, strict=True))[1]] += max(needs)
+        return spent
 
 
 class Counter(TorchDispatchMode):
@@ -115,24 +123,34 @@ def size(tensor: torch.Tensor) -> int:
     return elements * tensor.element_size()
 
 
-def count_step(method: Method, batch: int, size: int) -> Counts:
-    """One training step in bf16, from views that are ready; on tensors with shapes and no content, the method's weights included."""
+def count_step(method: Method, batch: int, size: int | None = None, optimizer: str = "adamw") -> Counts:
+    """One training step in bf16, from views that are ready, all of one size or as the method's recipe has them; on tensors with shapes and no content, the method's weights included."""
     mode = FakeTensorMode()
     _emptied(method.train(), mode)
     with mode:
-        optimizer = build_optimizer("adamw", method.parameter_groups(), rate=1e-3)
+        updates = build_optimizer(optimizer, method.parameter_groups(), rate=1e-3)
         draw = torch.Generator().manual_seed(0)
         labels = torch.zeros(batch, dtype=torch.long) if method.needs_labels else None
         step_batch = StepBatch(torch.arange(batch), labels, 0.0, draw)
-        images = torch.empty(batch, 3, size, size).to(memory_format=torch.channels_last)
+        sides = method.views.sizes if size is None else [size] * method.views.settings.count
+        images = [torch.empty(batch, 3, side, side).to(memory_format=torch.channels_last) for side in sides]
         for _ in range(2):  # the first step also makes the optimizer's state
-            optimizer.zero_grad(set_to_none=True)
+            updates.zero_grad(set_to_none=True)
             with Counter() as counter:
                 with torch.autocast("cpu", dtype=torch.bfloat16):
-                    outputs = method.embed(method.prepare([images] * method.views.settings.count, step_batch))
+                    outputs = method.embed(method.prepare(images, step_batch))
                 loss, _ = method.criterion(outputs, step_batch)
                 loss.backward()
-                optimizer.step()
+                updates.step()
+    return counter.counts
+
+
+def count_forward(method: Method, batch: int) -> Counts:
+    """The encoder read once, in bf16, on full-size images."""
+    mode, encoder = FakeTensorMode(), method.encoder.eval()
+    _emptied(encoder, mode)
+    with mode, torch.no_grad(), Counter() as counter, torch.autocast("cpu", dtype=torch.bfloat16):
+        encoder(torch.empty(batch, 3, encoder.image_size, encoder.image_size).to(memory_format=torch.channels_last))
     return counter.counts
 
 

@@ -47,7 +47,7 @@ def redraw(folder: Path, notebooks: Path, results: Path) -> Redrawn:
     with away_from_data(results), contextlib.redirect_stdout(io.StringIO()):
         try:
             notebook = notebook_of(study, notebooks)
-            namespace, body = _opened(notebook, parameters(folder))
+            namespace, body = opened(notebook, parameters(folder))
             for statement in body:
                 _execute(statement, namespace, notebook, done)
         except Exception as error:  # as many kinds as a cell can raise
@@ -61,9 +61,9 @@ def rejudge(folder: Path, notebooks: Path) -> pd.DataFrame | None:
     verdicts = ast.Name("verdicts", ast.Load())
     with away_from_data(folder.parents[1]), contextlib.redirect_stdout(io.StringIO()):
         try:
-            namespace, body = _opened(notebook, parameters(folder))
+            namespace, body = opened(notebook, parameters(folder))
             for statement in needed(body, verdicts):
-                _run(statement, namespace, notebook)
+                run_statement(statement, namespace, notebook)
         except (UserError, DataError, RecordError):
             raise
         except Exception as error:
@@ -109,7 +109,7 @@ def parameters(folder: Path) -> dict:
     return kept | {"preset": preset, "train": False} | ({"reading": reading} if reading and reading != DEFAULT_READING else {})
 
 
-def _opened(notebook: Path, values: dict) -> tuple[dict, list[ast.stmt]]:
+def opened(notebook: Path, values: dict) -> tuple[dict, list[ast.stmt]]:
     """A namespace in which the notebook's parameters have these values, and the statements that follow."""
     source, body = code_of(notebook)
     injected = "\n".join(["# Parameters", *(f"{name} = {value!r}" for name, value in values.items())])
@@ -124,7 +124,7 @@ def _execute(statement: ast.stmt, namespace: dict, notebook: Path, done: Redrawn
     if ast.unparse(statement) == OF_THE_MACHINE:
         return
     try:
-        _run(statement, namespace, notebook)
+        run_statement(statement, namespace, notebook)
     except DataError as error:
         if not (name := _reported(statement)):
             raise
@@ -134,7 +134,7 @@ def _execute(statement: ast.stmt, namespace: dict, notebook: Path, done: Redrawn
         namespace["study"] = dataclasses.replace(study, report=Report(study.report.folder, pixels=False))
 
 
-def _run(statement: ast.stmt, namespace: dict, notebook: Path) -> None:
+def run_statement(statement: ast.stmt, namespace: dict, notebook: Path) -> None:
     exec(compile(ast.Module([statement], type_ignores=[]), notebook.name, "exec"), namespace)
 
 

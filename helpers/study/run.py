@@ -19,6 +19,7 @@ from helpers.data import Batches
 from helpers.evaluation import evaluate, extract, knn
 from helpers.evaluation.blocks import probe_blocks
 from helpers.insight import cka_features, sample
+from helpers.insight.saliency import check_captum
 from helpers.methods import METHODS, Method
 from helpers.methods import method_options as options_of
 from helpers.models import build_encoder, export, macs, parameters
@@ -26,7 +27,7 @@ from helpers.study import pictures, records
 from helpers.study.config import RangeTest, RunConfig
 from helpers.study.downstream import Downstream, small
 from helpers.study.energy import EnergyMeter
-from helpers.study.footprint import profile_encoder, remembered, step_flops
+from helpers.study.footprint import profile_encoder, remembered, training_flops
 from helpers.study.labels import Labels
 from helpers.study.manifest import code_version, host, versions
 from helpers.study.material import Material, material
@@ -60,11 +61,11 @@ def build(config: RunConfig, device: torch.device, seed: int | None = None) -> t
 
 
 def settings_of(config: RunConfig, rate: float) -> TrainSettings:
-    same = ("epochs", "optimizer", "weight_decay", "momentum", "schedule", "warmup_epochs", "accumulate", "precision", "compile")
-    return TrainSettings(rate=rate, seed=config.seed, **{name: getattr(config.training, name) for name in same})
+    asked = config.training.model_dump(exclude={"rate", "batch_size"})
+    return TrainSettings(rate=rate, seed=config.seed, **asked)
 
 
-def checkpoint_folder(config: RunConfig):
+def checkpoint_folder(config: RunConfig) -> Path:
     return Path(os.environ.get("CHECKPOINT_DIR") or cache_dir() / "checkpoints") / config.id
 
 
@@ -140,11 +141,12 @@ def run(config: RunConfig, device: torch.device | str = "auto", stop=lambda: Non
 def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> records.Record:
     started, meter, age = time.time(), EnergyMeter(device), process_seconds()
     records.check_writable()
+    if config.evaluation.pictures:
+        check_captum()
     rate, resolved = find_rate(config, device, stop)
     images = material(config.data)
     method, batches = build(config, device)
-    evaluations, arrays = {}, {}
-    folder = checkpoint_folder(config)
+    evaluations, arrays, folder = {}, {}, checkpoint_folder(config)
     downstream, labels = Downstream(config, images, device, folder), Labels(config, images, device, folder, stop).before(method)
     if config.evaluation.untrained:
         evaluations |= _named(_evaluate(config, method, images, device), "untrained")
@@ -184,7 +186,7 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
             arrays |= pictures.map_arrays(arrays["tsne"], sample(len(result.test.x), config.evaluation.maps), images)
     size = images.train.images.shape[-1]
     net = (config.encoder.model_dump_json(), size, str(device), config.training.precision)
-    work = (config.method.model_dump_json(), *method.views.sizes, batches.batch_size, config.training.accumulate)
+    work = (config.method.model_dump_json(), batches.batch_size, config.training.accumulate)
     described = {
         "resolved": resolved,
         "startup": {"process_seconds": round(age, 2), "first_step_seconds": training.first_step_seconds},
@@ -192,8 +194,7 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
         "training_seconds": round(sum(row["seconds"] for row in metrics), 2),  # also of a run in several parts
         "parameters": parameters(method.encoder),
         "macs": macs(method.encoder),
-        "training_flops": training.total
-        * remembered(("step", *net, *work), lambda: step_flops(method, batches, config.training.accumulate)),
+        "training_flops": training_flops(training, *net, *work),
         "profile": remembered(("profile", *net), lambda: profile_encoder(method.encoder, device, config.training.precision)),
         "collapsed": not method.needs_labels and collapsed(metrics[-1]),  # labels of two classes may well end in one direction
         "encoder": config.encoder.name,

@@ -35,12 +35,20 @@ def published() -> dict:
         return tomllib.load(file)["speedrun"]
 
 
-def race(configs: Sequence[RunConfig], *, device: str = "auto", time_budget: float | None = None, train: bool = True) -> Outcome:
-    """Records of the raced runs; those that are missing are raced one after the other, each in a fresh process."""
+def race(
+    configs: Sequence[RunConfig],
+    *,
+    device: str = "auto",
+    time_budget: float | None = None,
+    time_limit: float | None = None,
+    train: bool = True,
+) -> Outcome:
+    """Records of the raced runs; those that are missing are raced one after the other, each in a fresh process. After the budget none
+    begins, since a part of one is worth nothing; at the limit, where the machine goes back to its owner, one is cut short."""
     outcome = Outcome({config.id: records.find(config.id) for config in configs})
     missing = [config for config in configs if outcome[config] is None] if train else []
     begun = time.monotonic()
-    with graceful() as stop:  # a signal cuts a race short; the deadline only lets none begin, since a part of one is worth nothing
+    with graceful(time_limit) as stop:
         for config in missing:
             reason = stop()
             if time_budget is not None and time.monotonic() - begun >= time_budget:
@@ -57,8 +65,11 @@ def race(configs: Sequence[RunConfig], *, device: str = "auto", time_budget: flo
 def _race_one(config: RunConfig, device: str, stop, outcome: Outcome) -> str | None:
     """Race one config into the outcome; the reason where it was stopped."""
     command = [sys.executable, "-m", "helpers.study.alone", config.model_dump_json(exclude_defaults=True), "--device", device]
+    fresh = os.environ | {
+        "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"
+    }  # compiling is in the time: what an earlier run compiled does not count
     with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, cwd=REPOSITORY, stderr=said, env=os.environ)
+        process = subprocess.Popen(command, cwd=REPOSITORY, stderr=said, env=fresh)
         while process.poll() is None:
             time.sleep(POLL)
             if stop():

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,13 +17,16 @@ from helpers.methods import Method, StepBatch
 from helpers.models import tune
 from helpers.training import checkpoints
 from helpers.training.accumulation import as_one
+from helpers.training.averaged import Averaged
 from helpers.training.compiled import compiled
+from helpers.training.growing import Growing
 from helpers.training.optimizers import build_optimizer, set_rate
 from helpers.training.schedules import schedule_point
 from helpers.training.stopping import Stopped
 from helpers.training.watch import first_layer_gradient, spread_and_rank
 
 CHECK_EVERY = 50  # steps between two looks at the losses; each look waits for the device
+POSITION = ("epoch", "step", "total", "seconds", "first_loss")  # of a run, as its checkpoint has them
 EXPLODED = 1e4  # a loss this many times its first value will not come back
 
 
@@ -39,6 +42,8 @@ class TrainSettings:
     accumulate: int = 1  # batches gathered into one step; their negatives are shared
     precision: str = "auto"  # of core.devices.PRECISIONS
     compile: bool = False  # pays back after some hundreds of steps on a GPU, seldom on a CPU
+    average: float = 0.0  # momentum of the average of the encoder that is read; 0 reads the encoder itself
+    sizes: tuple[tuple[float, int], ...] = ()  # (share of the epochs, side): views of that side from there on; none: the recipe's
     seed: int = 0
     checkpoint_seconds: float = 60.0
 
@@ -78,18 +83,18 @@ class Training:
             tune(self.method, self.device)
         groups = self.method.parameter_groups()
         self.optimizer = build_optimizer(s.optimizer, groups, rate=s.rate, weight_decay=s.weight_decay, momentum=s.momentum)
-        self.encode_outputs = (
-            compiled(self.method, self.device, graphs=s.accumulate == 1) if s.compile and not self.plain else self.method.embed
-        )
-        self.method.views.compiled = s.compile and not self.plain and self.device.type == "cuda"  # a CPU waits for no launches
+        compile = s.compile and not self.plain
+        self.encode_outputs = compiled(self.method, self.device, graphs=s.accumulate == 1) if compile else self.method.embed
+        self.method.views.compiled = compile and self.device.type == "cuda"  # a CPU waits for no launches
+        self.averaged = Averaged(self.method.encoder, s.average) if s.average else None
+        self.views = Growing(self.method, s.sizes, s.epochs)
         self.losses: list[torch.Tensor] = []  # of this epoch, on the device until somebody has to look
         self.logs: list[dict] = []
         self.first_loss: float | None = None
         self.seconds = 0.0  # of training in this epoch
         self.first_step_seconds: float | None = None  # of this process: what compiling and first allocations add is in it
         self.resumed_at: int | None = None  # the step this process went on from, where it did not begin at the first
-        self.saved_at = time.perf_counter()
-        self.saved_step = 0
+        self.saved_at, self.saved_step = time.perf_counter(), 0
 
     # -- one step ---------------------------------------------------------------------------------------------------
 
@@ -98,7 +103,7 @@ class Training:
         draw = generator(self.device, self.settings.seed, "views", self.step, part)
         step_batch = StepBatch(batch.indices, batch.labels if self.method.needs_labels else None, self.step / self.total, draw)
         with torch.no_grad():
-            views = self.method.views(batch.images, draw)
+            views = self.views.at(self.epoch)(batch.images, draw)
             if self.plain:
                 views = [view.contiguous() for view in views]
             return self.method.prepare(views, step_batch), step_batch
@@ -141,6 +146,8 @@ class Training:
             self.first_step_seconds = round(time.perf_counter() - started, 3)
         self.step += 1
         self.method.after_step(self.step / self.total)
+        if self.averaged:
+            self.averaged.follow(self.step)
         self.losses.append(loss)
         self.logs.append(logs)
 
@@ -152,6 +159,8 @@ class Training:
         with self._memory_named():
             while self.epoch < self.settings.epochs:
                 self._epoch()
+        if self.averaged:
+            self.averaged.install()
         return self.metrics
 
     def _epoch(self) -> None:
@@ -183,7 +192,8 @@ class Training:
         row["seconds"] = round(self.seconds + time.perf_counter() - started, 3)
         row |= spread_and_rank(self.embedding)
         if self.probe is not None:
-            row |= self.probe(self.method, self.epoch + 1)
+            with self.averaged.in_place() if self.averaged else nullcontext():
+                row |= self.probe(self.method, self.epoch + 1)
         row["elapsed_seconds"] = round(process_seconds(), 3)
         self.metrics.append(row)
         self.report(row, self.settings.epochs)
@@ -246,13 +256,8 @@ class Training:
         state = {
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "position": {
-                "epoch": self.epoch,
-                "step": self.step,
-                "total": self.total,
-                "seconds": self.seconds,
-                "first_loss": self.first_loss,
-            },
+            "averaged": self.averaged.values if self.averaged else None,
+            "position": {name: getattr(self, name) for name in POSITION},
             "metrics": self.metrics,
             "losses": torch.stack(self.losses).cpu() if self.losses else None,
             "logs": [{key: value.cpu() for key, value in log.items()} for log in self.logs],
@@ -276,8 +281,10 @@ class Training:
             )
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch, self.step, self.seconds = position["epoch"], position["step"], position["seconds"]
-        self.first_loss = position["first_loss"]
+        if self.averaged:
+            self.averaged.load(state["averaged"])
+        for name in POSITION:
+            setattr(self, name, position[name])
         self.metrics = state["metrics"]
         self.losses = list(state["losses"].to(self.device)) if state["losses"] is not None else []
         self.logs = [{key: value.to(self.device) for key, value in log.items()} for log in state["logs"]]

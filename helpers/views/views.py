@@ -29,6 +29,12 @@ class Views:
         self.settings, self.size = settings, size
         self._parts = parts_of(settings, size)
 
+    def at(self, size: int) -> "Views":
+        """The same recipe at another size."""
+        views = Views(self.settings, size)
+        views.compiled = self.compiled
+        return views
+
     @property
     def total(self) -> int:
         """How many views of each image there are; settings.count of them are large."""

@@ -89,6 +89,24 @@ def test_extract_refuses_what_it_cannot_score(encoder, splits):
     assert encoder.training
 
 
+def test_where_memory_is_short_fewer_images_are_read_at_a_time(encoder, splits):
+    whole, seen = extract(encoder, Corners(), splits[0], device="cpu"), []
+
+    def hungry(net, given):
+        seen.append(len(given[0]))
+        if len(given[0]) > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    hook = encoder.register_forward_pre_hook(hungry)
+    part = extract(encoder, Corners(), splits[0], device="cpu", batch_size=256)
+    assert seen[:3] == [256, 64, 16] and len(seen) == 2 + 19
+    torch.testing.assert_close(part.x, whole.x)
+    hook.remove()
+    encoder.register_forward_pre_hook(lambda net, given: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory.")))
+    with pytest.raises(torch.OutOfMemoryError):
+        extract(encoder, Corners(), splits[0], device="cpu")
+
+
 def test_every_part_of_the_encoder_gets_its_own_mode_back(encoder, splits):
     encoder.train()
     encoder.layers[1].eval()

@@ -110,7 +110,8 @@ def _knn(encoder, views, dataset):
 
 def begins_to_move(method, weight, optimizer):
     """Whether the weight's directions stand still in a step at the start of a run and move in one later, under that optimizer."""
-    optimizer = build_optimizer(optimizer, method.parameter_groups(), rate=0.01)
+    rate = 1.0 if optimizer == "lars" else 0.01  # LARS moves a weight by a thousandth of its length at rate 1
+    optimizer = build_optimizer(optimizer, method.parameter_groups(), rate=rate)
     views, batch = step(method)
     directions = [F.normalize(weight.detach(), dim=1)]
     for batch.progress in (0.0, 0.5):

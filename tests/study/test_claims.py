@@ -79,7 +79,7 @@ def test_a_verdict_never_crosses_scopes():
 def test_row_shows_the_part_that_decides_and_all_runs():
     row = judge(claim("order"), lambda cells: [part(5, 6), Part("b − c", Estimate(-2.5, -3, -2, 4), ("r2", "r9"))], None, "reduced")
     assert (row["ours"], row["low"], row["high"], row["seeds"], row["runs"]) == (-2.5, -3, -2, 4, "r1 r2 r9")
-    assert tuple(row) == COLUMNS
+    assert tuple(row) == (*COLUMNS, "parts")
 
 
 def test_the_weakest_part_stands_for_a_supported_claim():

@@ -10,7 +10,8 @@ from helpers.training import Stopped
 
 SMALL = {
     "data": {"dataset": "embedded", "image_size": 16, "options": {"train": 96, "test": 40}},
-    "encoder": {"name": "resnet_tiny", "stem": "stride2", "options": {"width": 0.25}},
+    # Not narrower: torch 2.11's convolution of 6 channels by 1 x 1 at stride 2 writes beyond its memory on a CPU.
+    "encoder": {"name": "resnet_tiny", "stem": "stride2", "options": {"width": 0.5}},
     "views": {"recipe": "rotnet"},
     "method": {"name": "rotnet"},
     "training": {"epochs": 3, "batch_size": 16, "optimizer": "adam", "rate": 1e-3, "precision": "fp32"},
@@ -79,7 +80,7 @@ def test_an_interrupted_run_keeps_what_was_measured_before():
     [
         ({"evaluation": {"finetune_every": 2}}, "finetune_epochs"),
         ({"method": {"name": "byol"}, "views": {"recipe": "rotnet"}}, "compares at least two views.*'byol_small'"),
-        ({"method": {"name": "simclr"}, "views": {"recipe": "swav_small"}}, "SimCLR takes none: set views.options.small = 0"),
+        ({"method": {"name": "barlow_twins"}, "views": {"recipe": "swav_small"}}, "Barlow Twins takes none: set views.options.small = 0"),
     ],
 )
 def test_what_cannot_be_is_said_before_any_image_is_read(changes, says):

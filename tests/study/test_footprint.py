@@ -12,7 +12,8 @@ from helpers.data import Batches, load
 from helpers.methods import METHODS
 from helpers.models import build_encoder, macs
 from helpers.study import footprint
-from helpers.study.footprint import cost_rows, profile_encoder, step_flops
+from helpers.study.footprint import cost_rows, profile_encoder, step_flops, training_flops
+from helpers.training import Training, TrainSettings
 from helpers.views import make_views
 
 CPU = torch.device("cpu")
@@ -75,6 +76,18 @@ def test_the_flops_of_a_step_are_three_forward_passes_a_view_and_the_heads(encod
     first = 2 * images * macs_of_first(encoder)  # the images need no gradient
     assert step_flops(method, batches) == pytest.approx(6 * images * (macs(encoder) + head) - first + contrast, rel=0.01)
     assert all(torch.equal(before[k], v) for k, v in method.state_dict().items())
+
+
+def test_a_run_whose_views_grow_is_counted_at_each_of_their_sizes(encoder):
+    split = load("embedded", image_size=32).split("train")
+    views = make_views("simclr_small", 32, small=2, small_side=0.5)
+    method, batches = METHODS["simclr"](encoder, views), Batches(split, 16, CPU, seed=0)
+    plain = Training(method, batches, TrainSettings(epochs=3), CPU)
+    grown = Training(method, batches, TrainSettings(epochs=3, sizes=((0.0, 16), (0.5, 32))), CPU)
+    small, full, steps = step_flops(method, batches, views=views.at(16)), step_flops(method, batches), len(batches)
+    assert 0.25 * full < small < 0.5 * full, "a quarter for the large views, more for small ones, whose side is at least 12"
+    assert training_flops(plain, "test") == 3 * steps * full
+    assert training_flops(grown, "test") == steps * (2 * small + full)
 
 
 def macs_of_first(encoder) -> int:

@@ -8,9 +8,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from helpers.methods import METHODS, StepBatch
-from helpers.models import build_encoder
-from helpers.study import projection
-from helpers.study.projection import CHIPS, Chip, Counter, Counts, count_step, count_views
+from helpers.models import build_encoder, macs
+from helpers.study import projection, projection_race
+from helpers.study.open import preset_values
+from helpers.study.projection import CHIPS, Chip, Counter, Counts, count_forward, count_step, count_views
+from helpers.study.speedrun_settings import SpeedrunSettings, merged
 from helpers.views import make_views
 
 SLOW = Chip("a slow chip", matrix=1e9, bandwidth=1e6, matrix_share=1.0, bandwidth_share=1.0, launch=1e-3)
@@ -81,3 +83,54 @@ def test_projections_say_that_they_are(tmp_path, monkeypatch):
 def test_a_lesser_chip_is_slower():
     counts = count_step(METHODS["simclr"](build_encoder("resnet_tiny", 32), make_views("contest", 32)), 128, 32)
     assert counts.seconds(CHIPS["a100"], 4e-6) > counts.seconds(CHIPS["h200"], 4e-6)
+
+
+def test_a_kernel_waits_for_one_thing_and_the_times_add_up():
+    counts = Counts([(10**9, 1, 1), (1, 10**6, 1), (1, 1, 1)])
+    limits = counts.seconds_by_limit(SLOW, SLOW.launch)
+    assert limits == {"arithmetic": pytest.approx(1.0), "memory": pytest.approx(1.0), "launches": pytest.approx(1e-3)}
+    assert counts.seconds(SLOW, SLOW.launch) == pytest.approx(sum(limits.values()))
+
+
+def test_small_views_are_counted_at_their_size():
+    def flops(**options):
+        views = make_views("simclr_small", 32, **options)
+        return count_step(METHODS["simclr"](build_encoder("resnet_tiny", 32), views), 16).flops
+
+    two, four, mixed = flops(count=2), flops(count=4), flops(count=2, small=8, small_side=0.5)
+    assert four == pytest.approx(2 * two, rel=0.02)
+    assert mixed == pytest.approx(four, rel=0.05), "eight views of half the side cost what two do"
+
+
+def test_the_race_on_paper(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
+    monkeypatch.setattr(projection_race, "BATCHES", (64,))
+    monkeypatch.setattr(projection_race, "NET", "resnet_tiny")
+    monkeypatch.setattr(projection_race, "WAYS", {"2 views": (2, 0, 32), "2 views of 16 px": (2, 0, 16)})
+    _, page = projection_race.project_race("h100")
+    rows = json.loads((tmp_path / "bench/race-on-paper-h100.json").read_text())["rows"]
+    assert rows[1]["flops_per_step"] < 0.35 * rows[0]["flops_per_step"]
+    assert all(sum(row["share"].values()) == pytest.approx(1, abs=0.01) for row in rows)
+    assert rows[0]["seconds_an_epoch_graph"] < rows[0]["seconds_an_epoch_eager"]
+    text = (tmp_path / "bench/race-on-paper-h100.md").read_text()
+    assert "never measured" in text and text.count("| 2 views") == 2
+    assert all(row["seconds_an_epoch_arithmetic_alone"] < row["seconds_an_epoch_graph"] for row in rows)
+
+
+def test_recipes_on_paper_are_whole_runs_each_with_its_optimizer_and_its_views():
+    adamw = {"training": {"optimizer": "adamw"}}
+    tried = {"AdamW": adamw, "growing": merged(adamw, {"training": {"sizes": [[0.0, 16], [0.5, 32]]}})}
+    s = SpeedrunSettings(**preset_values("speedrun", "demo", "as_written") | {"candidates": tried, "probe_every": 2})
+    race, *trials = projection_race.recipes_on_paper(s, CHIPS["h100"])
+    assert [row["recipe"] for row in trials] == ["trial: as raced", "trial: AdamW", "trial: growing"]
+    raced, plain, growing = trials
+    assert race["steps"] == 2000 // 64 * 3 and raced["steps"] == (2000 - 300) // 64 * 2
+    assert race["seconds_of_probes"] > 0 == raced["seconds_of_probes"]
+    assert raced["kernels_per_step"] > 1.3 * plain["kernels_per_step"], "Muon multiplies matrices where AdamW is one kernel"
+    assert 0.62 < growing["flops"] / plain["flops"] < 0.68, "one epoch of two at a quarter of the area"
+    assert growing["seconds_graph"] <= plain["seconds_graph"] < plain["seconds_eager"]
+
+
+def test_reading_is_counted_as_the_forward_pass_of_the_encoder_alone():
+    method = METHODS["simclr"](build_encoder("resnet_tiny", 32), make_views("simclr_small", 32))
+    assert count_forward(method, 16).flops == 16 * 2 * macs(build_encoder("resnet_tiny", 32))

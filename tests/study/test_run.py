@@ -1,11 +1,13 @@
 """A run survives SIGKILL bit for bit, the same config gives the same record, and a sweep contains what goes wrong."""
 
+import gc
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from helpers.study.cost import forecast
 from helpers.study.plan import Cell, collect, range_test_frame
 from helpers.study.run import encoder_file, run
 from helpers.study.sweep import sweep
+from helpers.training import Training
 
 SMALL = {
     "data": {"dataset": "embedded", "train_images": 256, "test_images": 64},
@@ -122,6 +125,24 @@ def test_one_failure_does_not_take_the_rest_down(house):
     assert list(outcome.failures) == [bad.id] and "stem" in outcome.failures[bad.id]
     frame = collect([Cell("contest", "ResNet", "RAdam @3/8", 0, c) for c in (bad, good)], outcome)
     assert frame["record"].isna().tolist() == [True, False]
+
+
+def test_a_finished_run_holds_no_memory(house, monkeypatch):
+    """Dozens of runs go through one process: nets, optimizers and images on the device must go without the collector's help."""
+    alive, begin = [], Training.__post_init__
+
+    def watched(self):
+        begin(self)
+        alive.extend(map(weakref.ref, (self, self.method, self.optimizer, self.batches)))
+
+    monkeypatch.setattr(Training, "__post_init__", watched)
+    gc.collect()
+    gc.disable()
+    try:
+        run(RunConfig(**SMALL | {"training": SMALL["training"] | {"epochs": 1, "average": 0.9}}), "cpu")
+        assert len(alive) == 4 and [each() for each in alive] == [None] * 4
+    finally:
+        gc.enable()
 
 
 def test_a_time_budget_ends_in_a_checkpoint_and_goes_on_later(house):

@@ -4,6 +4,8 @@ import contextlib
 import functools
 import os
 import platform
+import re
+from pathlib import Path
 
 import torch
 
@@ -11,6 +13,8 @@ from helpers.core.errors import UserError
 
 # "plain" is fp32 without anything that makes it fast: what the speed options are compared with.
 PRECISIONS = ("auto", "bf16", "fp32", "plain")
+CUDA_SAYS = ("CUDA error", "CUDA driver error", "Triton Error [CUDA]")  # how errors begin: of torch, of its launcher of kernels, of Triton
+DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -36,15 +40,13 @@ def pick_device(name: str = "auto") -> torch.device:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device's memory, or the machine's, is spent; torch has a class for it on CUDA only."""
-    words = ("DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+    words = ("DefaultCPUAllocator", "STATUS_ALLOC_FAILED", *(f"{who}: out of memory" for who in CUDA_SAYS))
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
 
 
 def device_lost(error: BaseException) -> bool:
     """Whether an error says that the device itself is gone: nothing more can be computed on it by this process."""
-    return (
-        isinstance(error, RuntimeError) and not out_of_memory(error) and any(w in str(error) for w in ("CUDA error", "Triton Error [CUDA]"))
-    )
+    return isinstance(error, RuntimeError) and not out_of_memory(error) and any(who in str(error) for who in CUDA_SAYS)
 
 
 @functools.cache
@@ -58,7 +60,11 @@ def good_at_bf16(kind: str) -> bool:
 
 
 def autocast(device: torch.device, precision: str = "auto"):
-    """The context to compute in: bf16 where asked for or, with "auto", where the device is good at it; else plain fp32."""
+    """The context to compute in: bf16 where asked for or, with "auto", where the device is good at it; else plain fp32.
+
+    Two switches stay off. cudnn.benchmark times algorithms and may take another one in the process that goes on with a run. TF32 for
+    matrix products would round what is in fp32 for a reason: views, losses, readouts, none of which takes the time of a bf16 net.
+    """
     if device.type == "cuda":  # by torch's own default, convolutions that are asked for fp32 get inputs rounded to ten bits
         torch.backends.cudnn.allow_tf32 = precision not in ("fp32", "plain")
     if precision == "bf16" or (precision == "auto" and good_at_bf16(device.type)):
@@ -83,8 +89,18 @@ def describe(device: torch.device) -> dict:
             "count": torch.cuda.device_count(),
             "capability": f"{properties.major}.{properties.minor}",
             "cuda": torch.version.cuda,
+            "driver": _driver(),
         }
     return {"type": device.type, "name": _processor(), "threads": torch.get_num_threads(), "cores": os.cpu_count()}
+
+
+def _driver() -> str | None:
+    """The version of NVIDIA's kernel module, where the system tells it."""
+    try:
+        found = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", DRIVER.read_text())
+    except OSError:
+        return None
+    return found and found[1]
 
 
 def _processor() -> str:

@@ -31,6 +31,7 @@ from helpers.study.footprint import profile_encoder, remembered, training_flops
 from helpers.study.labels import Labels
 from helpers.study.manifest import code_version, host, versions
 from helpers.study.material import Material, material
+from helpers.study.room import room
 from helpers.training import Stopped, Training, TrainSettings, range_test
 from helpers.training.checkpoints import remove
 from helpers.training.epoch_report import EpochReport
@@ -134,7 +135,7 @@ def _run_range_test(config: RunConfig, asked: RangeTest, device: torch.device, s
 def run(config: RunConfig, device: torch.device | str = "auto", stop=lambda: None) -> records.Record:
     """Train and evaluate one config, or read its record where there is one. Two processes asking for the same run train it once."""
     device = pick_device(device) if isinstance(device, str) else device
-    with _alone(config.id, stop):
+    with _alone(config.id, stop), room(config.id, device):
         return records.find(config.id) or _train_and_evaluate(config, device, stop)
 
 

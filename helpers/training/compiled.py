@@ -1,5 +1,6 @@
 """A method's networks through torch.compile: compiled once a process, whatever the number of runs."""
 
+import contextlib
 import functools
 import textwrap
 from collections.abc import Callable
@@ -8,6 +9,8 @@ import torch
 
 from helpers.core.progress import line
 from helpers.methods import Method
+
+IDLE = 0.25  # of a card's memory: what may lie reserved between two runs
 
 
 def compiled(method: Method, device: torch.device, *, graphs: bool) -> Callable:
@@ -39,3 +42,19 @@ def _shared(mode: str | None) -> Callable:
     """The method is an argument, so that the second run of a net finds the code of the first (tests/training/test_compiled.py)."""
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)  # a sweep has many nets and batch sizes
     return torch.compile(_embed, mode=mode, dynamic=False)
+
+
+def make_room(device: torch.device) -> None:
+    """Between two runs: give back what nothing uses any more, for other processes and for nets of other sizes.
+
+    Graphs of launches hold memory of their own as long as their code is kept, for the next run of that net. They are dropped, and all
+    compiled code with them, where a quarter of the card lies idle so; that net is then compiled again when it comes again.
+    """
+    if device.type != "cuda":
+        return
+    with contextlib.suppress(RuntimeError):  # a device that is lost has nothing to give back
+        torch.cuda.empty_cache()
+        idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        if idle > IDLE * torch.cuda.get_device_properties(device).total_memory and _shared.cache_info().currsize:
+            torch.compiler.reset()
+            torch.cuda.empty_cache()

@@ -1,14 +1,19 @@
 """One run that cannot go on, for whatever reason, says why and leaves the others alone."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
 from helpers.core import devices
 from helpers.core.errors import TrainingStopped, UserError
 from helpers.methods import METHODS
+from helpers.study import run as running
 from helpers.study.cost import forecast
 from helpers.study.run import run
 from helpers.study.sweep import sweep
+from helpers.training import Training
 
 MARK = 0.9  # the temperature of the run that fails
 
@@ -58,6 +63,34 @@ def test_out_of_memory_is_named_in_range_tests_and_forecasts_too(house, broken, 
     table = forecast([config, tiny()], device="cpu")
     assert "Lower training.batch_size" in table["runs"][0]  # said in its row, and the others are still forecast
     assert table["minutes"][1] > 0
+
+
+def test_out_of_memory_in_a_readout_says_so_and_keeps_what_was_trained(house, tiny, steps, monkeypatch):
+    """The second call has only to read out; nothing of the first holds memory by then."""
+    alive, begin, read = [], Training.__post_init__, running._evaluate
+
+    def watched(self):
+        begin(self)
+        alive.extend(map(weakref.ref, (self, self.method, self.optimizer)))
+
+    def spent(*given):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr(Training, "__post_init__", watched)
+    monkeypatch.setattr(running, "_evaluate", spent)
+    config = tiny()
+    gc.collect()
+    gc.disable()
+    try:
+        outcome = sweep([config], device="cpu")
+        assert "out of memory while" in outcome.failures[config.id] and "lower workers" in outcome.failures[config.id]
+        assert len(alive) == 3 and [each() for each in alive] == [None] * 3
+    finally:
+        gc.enable()
+    trained = len(steps)
+    monkeypatch.setattr(running, "_evaluate", read)
+    again = sweep([config], device="cpu")
+    assert again[config] is not None and trained == len(steps) == again[config].metrics["step"].max()
 
 
 def test_other_errors_are_not_taken_for_it():

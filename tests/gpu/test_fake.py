@@ -1,4 +1,4 @@
-"""Training steps on a card that is not there: nothing is mixed with the host, nothing waited for, whatever the method."""
+"""Training steps and readouts on a card that is not there: nothing is mixed with the host, nothing waited for, whatever the method."""
 
 import copy
 import functools
@@ -11,16 +11,19 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 
 from helpers.core.errors import UserError
 from helpers.data import Batches, Split
+from helpers.evaluation import features, knn, linear, metrics
 from helpers.methods import METHODS, method_options
 from helpers.models import build_encoder
 from helpers.training import OPTIMIZERS, Training, TrainSettings, loop
+from helpers.training.watch import spread_and_rank
 from helpers.views import RECIPES, make_views
 from tests.gpu.fake_card import CARD, Draws, Waits, backward, moved, pretended, watched
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card: test_steps.py and test_parts.py run on it")
 GIVEN = {"classes": 10, "images": torch.arange(32)}
 FEW = {"moco_v1": {"queue": 16}, "moco_v2": {"queue": 16}, "swav": {"prototypes": 16, "queue": 16}}  # for 32 images in batches of 8
-NETS = {"resnet_tiny": "auto", "vit_micro": "patch8"}
+NETS = {"resnet_tiny": {}, "vit_micro": {"stem": "patch8", "depth": 1}}
+CASES = [(name, net, "auto") for net in NETS for name in METHODS] + [(name, "resnet_tiny", "plain") for name in ("simclr", "sit", "dino")]
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def split(count=32):
 @functools.cache
 def built(name, encoder):
     """Outside the mode, with content; or the words with which a method refuses the net, which its own tests check."""
-    net, recipe = build_encoder(encoder, 32, stem=NETS[encoder]), METHODS[name].card.recipe
+    net, recipe = build_encoder(encoder, 32, **NETS[encoder]), METHODS[name].card.recipe
     views = make_views(recipe, 32, **({"small": 0} if RECIPES[recipe].small and not net.takes_any_size else {}))
     options = {key: value for key, value in GIVEN.items() if key in method_options(name)} | FEW.get(name, {})
     try:
@@ -80,8 +83,7 @@ def on_card(run):
     assert any(p.grad is not None for _, p in trained)
 
 
-@pytest.mark.parametrize(("encoder", "precision"), [("resnet_tiny", "auto"), ("vit_micro", "auto"), ("resnet_tiny", "plain")])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("name", "encoder", "precision"), CASES)
 def test_a_step(name, encoder, precision, card):
     run = stepped(method_of(name, encoder, plain=precision == "plain"), precision=precision)
     on_card(run)
@@ -102,6 +104,56 @@ def test_optimizers(optimizer, card):
 
 def test_accumulation(card):
     on_card(stepped(method_of("moco_v2"), accumulate=2))
+
+
+def test_the_signs_of_collapse_are_read_once(card):
+    """What comes before the one look at the end is on the card, or another error would be raised."""
+    run = stepped(method_of("simclr"))
+    with watched(), pytest.raises(DataDependentOutputException, match="_local_scalar_dense") as found:
+        spread_and_rank(run.embedding)
+    assert any("tolist" in str(entry.statement) for entry in found.traceback)
+
+
+@pytest.mark.parametrize("encoder", NETS)
+def test_reading_features(encoder, card, monkeypatch):
+    method, read = method_of("simclr", encoder).eval(), Batches(split(), 8, CARD, resident=True).in_order()
+    given = list(read)  # the split is sent once; behind it nothing is
+    monkeypatch.setattr(features, "Batches", lambda *parts, **how: SimpleNamespace(in_order=lambda: iter(given)))
+    with watched(), torch.no_grad():
+        x, y = features._extracted(method.encoder, method.views, split(), CARD, None, 32, 8, "auto")
+    assert x.device == y.device == CARD and x.shape == (32, method.encoder.width) and x.dtype == torch.float32
+
+
+def test_nearest_neighbours(card):
+    train, test, labels = (torch.empty(*shape, device=CARD) for shape in ((3000, 64), (400, 64), (3000,)))
+    with watched():
+        found = knn.predict_many(train, labels.long(), test, [(10, None), (200, 0.1)], 10)
+    assert [(each.device, each.shape) for each in found] == [(CARD, (400,))] * 2
+
+
+def test_a_linear_probe(card, monkeypatch):
+    """Its search looks at every loss, so it cannot be walked; the parts that it looks at can: nothing in them lies on the host."""
+
+    class Once:
+        def __init__(self, parameters, **settings):
+            self.parameters = parameters
+
+        def zero_grad(self):
+            pass
+
+        def step(self, loss):
+            assert loss().device == CARD and {each.grad.device for each in self.parameters} == {CARD}
+
+    monkeypatch.setattr(linear, "_axes", torch.linalg.eigh)
+    monkeypatch.setattr(torch.optim, "LBFGS", Once)
+    x, y = torch.empty(300, 64, device=CARD), torch.empty(300, dtype=torch.long, device=CARD)
+    mean, std = linear.scales(x)
+    regression = linear.Regression((x - mean) / std, y, 10)
+    held = linear.in_folds(y, 5, 0)[0]
+    fitted = regression.fit(linear.WEIGHT_DECAYS, torch.ones(300, device=CARD), 1)
+    scores = regression.scores(x[held], linear.WEIGHT_DECAYS, fitted)
+    assert held.device == scores.device == CARD and scores.shape == (6, 60, 10)
+    assert metrics.ranks(scores[0], y[held]).device == CARD
 
 
 class WithHost(METHODS["simclr"]):
@@ -168,7 +220,7 @@ def test_a_method_that_waits_or_mixes_is_caught_by_name(kind, error, named, card
 
 
 def test_the_backward_pass_is_that_of_torch(monkeypatch):
-    """Walked node by node, every gradient is bit for bit the engine's: on the host, where both can be had."""
+    """Walked node by node, every gradient is the engine's but for rounding: on the host, where both can be had."""
     method = METHODS["simclr"](build_encoder("resnet_tiny", 32), make_views("contest", 32))
     images = [torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(seed)) for seed in range(2)]
     found = []

@@ -35,7 +35,7 @@ demo: setup ## run the backbone contest on embedded data (minutes, offline) and 
 	$(PYTHON) -m helpers.commands.study backbone_contest --preset demo
 
 test: setup check ## check format, lint and rooms, then run every test, a file on each of up to four cores
-	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lab: setup ## open JupyterLab in this folder
 	$(PYTHON) -m jupyterlab

@@ -119,7 +119,9 @@ def _pytest(file: Path, left: float, device: str, workers: int) -> str:
     if importlib.util.find_spec("xdist") and workers > 1:
         call += ["-n", str(workers), "--dist", "load", "--maxschedchunk", "1"]
     call += ["-o", "timeout=60"]  # one that hangs costs a minute
-    given = os.environ | {FILE: str(file), LINES: str(sum(1 for _ in json_lines(file))), UNTIL: str(time.time() + left)}
+    # Not a worker of the pytest that this command may run under: its plugin would leave the reports to the others.
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST_")}
+    given = outside | {FILE: str(file), LINES: str(sum(1 for _ in json_lines(file))), UNTIL: str(time.time() + left)}
     process = subprocess.Popen(call, cwd=REPOSITORY, env=given, start_new_session=True)
     try:
         code = process.wait(timeout=left)

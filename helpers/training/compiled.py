@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import textwrap
 from collections.abc import Callable
 
@@ -52,6 +53,7 @@ def make_room(device: torch.device) -> None:
     """
     if device.type != "cuda":
         return
+    gc.collect()  # compiling leaves a circle of frames behind that holds the run it was done for
     with contextlib.suppress(RuntimeError):  # a device that is lost has nothing to give back
         torch.cuda.empty_cache()
         idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -1,13 +1,13 @@
 """A run survives SIGKILL bit for bit, the same config gives the same record, and a sweep contains what goes wrong."""
 
 import gc
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from helpers.core.errors import UserError
 from helpers.models import from_export
 from helpers.study import records
+from helpers.study import run as run_module
 from helpers.study.config import RunConfig
 from helpers.study.cost import forecast
 from helpers.study.plan import Cell, collect, range_test_frame
@@ -50,16 +51,13 @@ def small(**changes):
     return RunConfig(**{key: value | changes.get(key, {}) if isinstance(value, dict) else value for key, value in SMALL.items()})
 
 
-CHILD = """
-import sys, torch
-torch.set_num_threads(1)
-from helpers.study.config import RunConfig
-from helpers.study import run as module
-from dataclasses import replace
-original = module.settings_of
-module.settings_of = lambda config, rate: replace(original(config, rate), checkpoint_seconds=0.05)
-module.run(RunConfig.model_validate_json(sys.argv[1]), "cpu")
-"""
+def run_with_many_checkpoints(config, folders):
+    """In a process of its own, forked from one that has already imported everything: what is started again is the run, not Python."""
+    os.environ.update(folders)
+    torch.set_num_threads(1)
+    original = run_module.settings_of
+    run_module.settings_of = lambda config, rate: replace(original(config, rate), checkpoint_seconds=0.05)
+    run(config, "cpu")
 
 
 def test_five_sigkills_change_nothing(house, monkeypatch):
@@ -73,21 +71,25 @@ def test_five_sigkills_change_nothing(house, monkeypatch):
     (house / "cache2").mkdir()
     (house / "cache2" / "packs").symlink_to(house / "cache" / "packs")
     checkpoints = house / "cache2" / "checkpoints" / config.id
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload([__name__, "timm", "sklearn.manifold"])
+    folders = {name: os.environ[name] for name in ("RUNS_DIR", "CACHE_DIR")}
     chance, kills = random.Random(), 0
     for attempt in range(12):
         before = sorted(checkpoints.glob("step-*.pt"))
-        child = subprocess.Popen([sys.executable, "-c", CHILD, config.model_dump_json()], env=os.environ)
+        child = forks.Process(target=run_with_many_checkpoints, args=(config, folders))
+        child.start()
         if kills < 5:
-            while sorted(checkpoints.glob("step-*.pt")) == before and child.poll() is None:
+            while sorted(checkpoints.glob("step-*.pt")) == before and child.is_alive():
                 time.sleep(0.005)  # it has come further than the last one did
             time.sleep(chance.uniform(0, 0.2))
-            if child.poll() is None:
-                child.send_signal(signal.SIGKILL)
+            if child.is_alive():
+                child.kill()
                 kills += 1
-        code = child.wait()
-        if code == 0:
+        child.join()
+        if child.exitcode == 0:
             break
-        assert code == -signal.SIGKILL, f"attempt {attempt} ended with {code}"
+        assert child.exitcode == -signal.SIGKILL, f"attempt {attempt} ended with {child.exitcode}"
     again = records.find(config.id)
     assert kills >= 3, "the run was too short to be killed: make it longer"
     assert again.essence() == undisturbed.essence()

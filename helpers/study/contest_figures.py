@@ -173,9 +173,11 @@ def rate_sensitivity(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     from matplotlib.ticker import NullFormatter
 
     swept = cells[cells["part"] == "sensitivity"]
-    backbones = [backbone for backbone in BACKBONES if (swept["backbone"] == backbone).any()] or list(BACKBONES[:1])
-    figure, (panels,) = canvas(1, len(backbones), height=3.6, sharey=True)
-    for axes, backbone in zip(panels, backbones, strict=True):
+    backbones = [backbone for backbone in BACKBONES if (swept["backbone"] == backbone).any()]
+    figure, (panels,) = canvas(1, len(backbones) or 1, height=3.6, sharey=True)
+    if not backbones:
+        say_missing(panels[0], "wrong rates", why="not part of this variant:")
+    for axes, backbone in zip(panels, backbones, strict=False):
         for schedule, colour, marker in (("one-cycle", style.BLUE, "o"), ("fixed", style.VERMILION, "s")):
             factors = sorted(set(swept.loc[(swept["backbone"] == backbone) & (swept["schedule"] == schedule), "rate_factor"].astype(float)))
             found = [(factor, accuracy(contest.rate_arm(cells, backbone, schedule, factor), readout)[0]) for factor in factors]

@@ -288,6 +288,12 @@ def test_every_figure_survives_missing_runs_and_says_so(partial, tests_run, tmp_
         assert "missing" in words(figure), name
 
 
+def test_a_sweep_nobody_asked_for_is_not_drawn_as_an_empty_scale(cells, tmp_path):
+    figure = contest_figures.rate_sensitivity(cells[cells["part"] != "sensitivity"], "linear", "embedded")
+    figure.savefig(tmp_path / "sweep.png", dpi=40)
+    assert "not part of this variant" in words(figure) and not figure.axes[0].lines and not len(figure.axes[0].get_yticks())
+
+
 def test_a_figure_shows_the_numbers_it_is_given(cells):
     axes, published = contest_figures.accuracy_by_backbone(cells, "linear", "reduced").axes[:2]
     means = [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "o"]

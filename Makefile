@@ -57,18 +57,18 @@ bench: setup ## measure speed and memory beside the standard approach, into resu
 	$(PYTHON) -m helpers.commands.bench $(ARGS)
 
 bench-readouts: setup ## linear probe and kNN beside scikit-learn, into results/bench/
-	$(PYTHON) -m helpers.commands.bench_readouts $(ARGS)
+	$(PYTHON) -m helpers.bench.readouts $(ARGS)
 
 bench-together: setup ## several small runs at once beside one, into results/bench/
-	$(PYTHON) -m helpers.commands.bench_together $(ARGS)
+	$(PYTHON) -m helpers.bench.together $(ARGS)
 
 same-numbers: setup ## does full speed learn what plain fp32 learns? trains both, into results/bench/
-	$(PYTHON) -m helpers.commands.same_numbers $(ARGS)
+	$(PYTHON) -m helpers.bench.same_numbers $(ARGS)
 
 gpu-check: setup ## run the tests that compare CUDA with the CPU; without a CUDA device it fails, having checked nothing
 	@$(PYTHON) -c "import sys, torch; sys.exit(not torch.cuda.is_available())" || \
 	  { echo "no CUDA device is visible: nothing was checked" >&2; exit 2; }
-	$(PYTHON) -m pytest -m gpu -p helpers.commands.gpu_check -rA -q
+	$(PYTHON) -m pytest -m gpu -p helpers.gpu_day.check -rA -q
 
 gpu-kit: setup ## pack into kit/ what a rented machine without network needs: code, wheels, images [ARGS="--datasets cifar10"]
 	$(PYTHON) -m helpers.commands.gpu_kit $(ARGS)

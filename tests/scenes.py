@@ -5,11 +5,21 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from helpers.study import aid
-from helpers.study.aid_settings import AS_RUN, COMPANION, CORRECT, MAIN, SCENES, SUPERVISED, TESTED, THEIRS, Place, config_of
-from helpers.study.config import RangeTest
-from helpers.study.open import open_study
-from helpers.study.sweep import Outcome
+from helpers.runs.config import RangeTest
+from helpers.runs.plan import collect
+from helpers.runs.sweep import Outcome
+from helpers.studies.aid_remote_sensing.runs import SETTINGS, Place, cell_of, config_of
+from helpers.studies.aid_remote_sensing.settings import (
+    AS_RUN,
+    COMPANION,
+    CORRECT,
+    MAIN,
+    SCENES,
+    SUPERVISED,
+    TESTED,
+    THEIRS,
+)
+from helpers.studies.open import open_study
 
 STUDY, READOUT, SCOPE = "aid_remote_sensing", "knn200_t0.1", "aid, 5 epochs; reduced"
 CLASSES = [f"class {number}" for number in range(30)]
@@ -25,7 +35,7 @@ def places_of(s) -> list[Place]:
     """As the notebook has them, every backbone on few photographs as well."""
     every = range(s.seeds)
     return [
-        *(Place("forensic", b, n, *setting) for n in every for setting in aid.SETTINGS for b in s.backbones),
+        *(Place("forensic", b, n, *setting) for n in every for setting in SETTINGS for b in s.backbones),
         *(Place("supervised", b, pretext=SUPERVISED) for b in s.backbones),
         *(Place("resolution", b, n, size=size) for n in every for size in s.resolutions if size != s.image_size for b in s.backbones),
         *(Place("augmentation", "ResNet", n, added=added) for n in every for added in s.altered),
@@ -84,4 +94,4 @@ def record(s, place: Place, right: float | None = None, collapsed: bool = False)
 def cells_of(s, without=lambda place: False, **of):
     places = places_of(s)
     made = {config_of(s, place).id: None if without(place) else record(s, place, **of) for place in places}
-    return aid.collect(s, places, Outcome(made))
+    return collect([cell_of(s, place) for place in places], Outcome(made))

@@ -3,13 +3,13 @@
 import argparse
 import sys
 
-from helpers.commands.bench_cases import FORM, Case, default_cases, make_case, parse_case
-from helpers.commands.bench_measure import measure
-from helpers.commands.bench_rows import lines, save, section, summary
+from helpers.bench.cases import FORM, Case, default_cases, make_case, parse_case
+from helpers.bench.measure import measure
+from helpers.bench.projection import CHIPS, project
+from helpers.bench.projection_race import project_race
+from helpers.bench.rows import lines, save, section, summary
 from helpers.core.devices import pick_device
 from helpers.core.errors import DataError, RecordError, UserError
-from helpers.study.projection import CHIPS, project
-from helpers.study.projection_race import project_race
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,11 +8,12 @@ import shlex
 import sys
 from pathlib import Path
 
+from helpers.campaigns import campaign
 from helpers.core.errors import DataError, RecordError, UserError
 from helpers.core.files import REPOSITORY
-from helpers.study import archive, campaign
-from helpers.study.open import seconds_of
-from helpers.study.sweep import Outcome
+from helpers.runs import archive
+from helpers.runs.sweep import Outcome
+from helpers.studies.open import seconds_of
 
 
 def main(arguments: list[str] | None = None, notebooks: Path = REPOSITORY / "notebooks") -> int:
@@ -35,7 +36,7 @@ def run(given: argparse.Namespace, notebooks: Path, words: str) -> int:
         raise UserError(f"--workers {given.workers}: at least one has to work.")
     if given.render and importlib.util.find_spec("papermill") is None:
         raise UserError("--render needs papermill, which is not installed here: render where it is, after importing the records.")
-    stages = campaign.read_stages(given.file, notebooks) if given.file else []
+    stages = campaign.read_stages(given.file) if given.file else []
     codes = [_import(given.imported)] if given.imported else []
     if given.plan:
         _print_plan(stages, budget, given)
@@ -108,7 +109,7 @@ def _print_plan(stages: list[campaign.Stage], budget: float | None, given: argpa
 
 
 def _render(entry: campaign.Entry, notebooks: Path) -> int:
-    from helpers.commands import study  # papermill, which a machine that only trains need not have
+    from helpers.commands import study
 
     given = {name: value if isinstance(value, str) else json.dumps(value) for name, value in entry.values.items()}
     words = [word for name, text in given.items() if name != "preset" for word in ("-p", name, text)]
@@ -117,7 +118,7 @@ def _render(entry: campaign.Entry, notebooks: Path) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m helpers.commands.campaign", description="Train a list of studies until a deadline.")
-    parser.add_argument("file", nargs="?", help="a TOML list of [[study]] tables, or the bare name of one in helpers/study/campaigns/")
+    parser.add_argument("file", nargs="?", help="a TOML list of [[study]] tables, or the bare name of one in helpers/campaigns/")
     parser.add_argument("--budget", metavar="TIME", help="stop after this long, counted from the start of the process: 90, 9m, 2h")
     parser.add_argument("--plan", action="store_true", help="print what would be trained, for how long and at what energy; train nothing")
     parser.add_argument("--device", default="auto", help="auto | cpu | cuda | cuda:1")

@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 
 from helpers.commands import readme
-from helpers.commands.readme_blocks import command, variants
 from helpers.core.errors import DataError, RecordError, UserError
 from helpers.core.files import REPOSITORY, shown
-from helpers.study.claims import claims_text, write_claims
-from helpers.study.records import runs_dir
-from helpers.study.redraw import in_turns, rejudge
-from helpers.study.seals import seal_new
+from helpers.judging.claims import claims_text, write_claims
+from helpers.pages.blocks import command, variants
+from helpers.pages.redraw import in_turns, rejudge
+from helpers.runs.records import runs_dir
+from helpers.runs.seals import seal_new
 
 
 def main(arguments: list[str] | None = None, notebooks: Path = REPOSITORY / "notebooks", page: Path = REPOSITORY / "README.md") -> int:
@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None, notebooks: Path = REPOSITORY / "not
     try:
         if new := seal_new(runs_dir()):
             print(f"Sealed: {len(new)} records that had no checksums yet")
-        for folder, verdicts in zip(variants(), in_turns(rejudge, variants(), notebooks), strict=True):
+        for folder, verdicts in zip(variants(), in_turns(rejudge, variants()), strict=True):
             _put(folder, verdicts)
     except (UserError, DataError, RecordError) as error:
         print(f"Error: {error}", file=sys.stderr)

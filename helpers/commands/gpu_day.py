@@ -16,17 +16,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from helpers.commands import gpu_check
-from helpers.commands.bench_together import sharing
-from helpers.commands.gpu_day_book import AGAIN, Day, archive_path, open_day
-from helpers.commands.gpu_day_page import CHECK, LOG, REPORT, SPEED
-from helpers.commands.gpu_day_runs import Runs
-from helpers.commands.speed_table import cases
+from helpers.bench.speed_table import cases
+from helpers.bench.together import sharing
 from helpers.core.clock import process_seconds
 from helpers.core.devices import pick_device
 from helpers.core.errors import DataError, RecordError, UserError
 from helpers.core.files import REPOSITORY, json_lines, shown, without_places, write_text
-from helpers.study import records
+from helpers.gpu_day import check as gpu_check
+from helpers.gpu_day.book import AGAIN, Day, archive_path, open_day
+from helpers.gpu_day.page import CHECK, LOG, REPORT, SPEED
+from helpers.gpu_day.runs import Runs
+from helpers.runs import records
 
 TOGETHER = (1, 2, 4)  # processes that share a card, tried
 WORTH = 1.1  # times one process's speed that more of them must reach
@@ -77,19 +77,28 @@ def speed(day: Day, seconds: float) -> tuple[str, bool]:
 
 def _check_call(day: Day, seconds: float) -> list[str]:
     workers = min(4, os.cpu_count() or 1) if day.size == "full" else 1
-    call = ["gpu_check", str(day.folder / CHECK), "--seconds", str(seconds)]
+    call = ["helpers.gpu_day.check", str(day.folder / CHECK), "--seconds", str(seconds)]
     return [*call, "--device", day.device.type, "--workers", str(workers)]
 
 
 def _speed_call(day: Day, seconds: float) -> list[str]:
-    return ["speed_table", str(day.folder / SPEED), "--seconds", str(seconds), "--device", str(day.device), "--size", day.size]
+    return [
+        "helpers.bench.speed_table",
+        str(day.folder / SPEED),
+        "--seconds",
+        str(seconds),
+        "--device",
+        str(day.device),
+        "--size",
+        day.size,
+    ]
 
 
 @contextmanager
 def beside(day: Day, call: list[str]) -> Iterator[subprocess.Popen]:
     """One of the other commands at work, what it says in the log; it ends with the context at the latest."""
     with open(day.folder / LOG, "a", encoding="utf-8") as log:
-        call = [sys.executable, "-m", f"helpers.commands.{call[0]}", *call[1:]]
+        call = [sys.executable, "-m", *call]
         process = subprocess.Popen(call, cwd=REPOSITORY, stdout=log, stderr=subprocess.STDOUT)
         try:
             yield process

@@ -21,7 +21,7 @@ from pathlib import Path
 from helpers.core.errors import DataError, RecordError, UserError
 from helpers.core.files import REPOSITORY, cache_dir, data_dir, read_json, shown, write_bytes, write_json
 from helpers.data.catalogue import present
-from helpers.study.records import runs_dir
+from helpers.runs.records import runs_dir
 
 MIB = 2**20
 PART = 45 * MIB  # the most that one part holds
@@ -31,7 +31,7 @@ SMALL = MIB  # no piece is smaller, unless it is a whole file
 WHEELS = ("pydantic", "pydantic-core", "typing-inspection", "annotated-types", "captum")
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 DATASETS = ("cifar10", "stl10", "aid")
-JOIN = Path(__file__).with_name("kit_join.py")
+JOIN = Path(__file__).parents[1] / "gpu_day" / "join.py"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # no times in a zip: the same files make the same bytes
 
 

@@ -8,10 +8,10 @@ import pandas as pd
 
 from helpers.core.errors import DataError, RecordError, UserError
 from helpers.core.files import shown, write_text
-from helpers.study import records
-from helpers.study.config import RunConfig
-from helpers.study.methods_page import MAIN, check, entries, page, page_path
-from helpers.study.sweep import sweep
+from helpers.pages.methods_page import MAIN, check, entries, page, page_path
+from helpers.runs import records
+from helpers.runs.config import RunConfig
+from helpers.runs.sweep import sweep
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,10 +5,10 @@ import re
 import sys
 from pathlib import Path
 
-from helpers.commands import ledger, readme_blocks
 from helpers.core.errors import RecordError, UserError, pick
 from helpers.core.files import REPOSITORY, results_dir, shown, write_text
-from helpers.study import methods_page
+from helpers.pages import blocks as readme_blocks
+from helpers.pages import ledger, methods_page
 
 BLOCKS = {**readme_blocks.BLOCKS, "ledger-summary": ledger.summary}
 BLOCK = re.compile(r"(<!-- begin: ([\w-]+) -->\n)(.*?)(<!-- end: \2 -->)", re.DOTALL)

@@ -10,12 +10,12 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from helpers.commands.readme_blocks import EXPECTED, MAIN, interval, missing, read_table, variants
-from helpers.commands.site_claims import SETTINGS, counted, entries, ledger, page_of, place_of, telling, words
-from helpers.commands.site_html import GENERATOR, Notebook, Text, frame, page_size, picture, split_title
 from helpers.core.errors import RecordError, UserError
 from helpers.core.files import REPOSITORY, cache_dir, read_json, results_dir, shown, write_text
-from helpers.study.report import markdown
+from helpers.pages.blocks import EXPECTED, MAIN, interval, missing, read_table, variants
+from helpers.pages.site_claims import SETTINGS, counted, entries, ledger, page_of, place_of, telling, words
+from helpers.pages.site_html import GENERATOR, Notebook, Text, frame, page_size, picture, split_title
+from helpers.report.report import markdown
 
 STYLE = Path(__file__).with_suffix(".css")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import papermill
 
-from helpers.commands import notebook
 from helpers.core.errors import DataError, RecordError, UserError, pick, unknown
 from helpers.core.files import REPOSITORY, results_dir, shown, write_text
-from helpers.study.records import runs_dir
-from helpers.study.variants import PRESETS, variant_name
+from helpers.report import notebook
+from helpers.runs.records import runs_dir
+from helpers.studies.variants import PRESETS, variant_name
 
 WORDS = {"true": True, "false": False, "none": None}
 

@@ -13,15 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from helpers.commands import gpu_day_page, readme
+from helpers.commands import readme
 from helpers.commands.claims import with_parameter
-from helpers.commands.readme_blocks import command, variants
 from helpers.core.errors import DataError, RecordError, UserError
 from helpers.core.files import REPOSITORY, read_json, results_dir, write_json
-from helpers.study import compare
-from helpers.study.records import runs_dir
-from helpers.study.redraw import Redrawn, away_from_data, in_turns, redraw
-from helpers.study.seals import broken, folders
+from helpers.gpu_day import page as gpu_day_page
+from helpers.pages.blocks import command, variants
+from helpers.pages.redraw import Redrawn, away_from_data, in_turns, redraw
+from helpers.report import compare
+from helpers.runs.records import runs_dir
+from helpers.runs.seals import broken, folders
 
 SHOWN = 12  # differences of one file that are told one by one
 COMPARED: dict[str, Callable] = {".csv": compare.of_csv, ".md": compare.of_text, ".svg": compare.of_figure}

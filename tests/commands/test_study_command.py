@@ -11,7 +11,7 @@ import pytest
 
 from helpers.commands import study
 from helpers.core.errors import UserError
-from helpers.study.variants import variant_name
+from helpers.studies.variants import variant_name
 
 PARAMETERS = 'preset = "demo"\nreading = "as_written"\nseeds = 1\nfail = False  # raise in the second cell\nsleep = 0\norderly = False\n'
 REPORT = """\

@@ -8,15 +8,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_CELL = [
-    "helpers.study.claims",
-    "helpers.study.contest_figures",
-    "helpers.study.contest_tables",
-    "helpers.study.cost",
-    "helpers.study.open",
-    "helpers.study.plan",
-    "helpers.study.range_figure",
-    "helpers.study.run",
-    "helpers.study.sweep",
+    "helpers.judging.claims",
+    "helpers.studies.backbone_contest.figures",
+    "helpers.studies.backbone_contest.tables",
+    "helpers.runs.cost",
+    "helpers.studies.open",
+    "helpers.runs.plan",
+    "helpers.report.range_figure",
+    "helpers.runs.run",
+    "helpers.runs.sweep",
 ]
 # pandas stays, and with it pyarrow, which pandas imports where it is installed.
 LATER = ("captum", "codecarbon", "matplotlib", "scipy", "seaborn", "sklearn", "timm", "torchvision", "torch._dynamo")

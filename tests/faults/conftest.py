@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from helpers.core.files import cache_dir
-from helpers.study import run as running
-from helpers.study.config import RunConfig
+from helpers.runs import run as running
+from helpers.runs.config import RunConfig
 from helpers.training import Training
 
 TINY = {

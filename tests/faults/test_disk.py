@@ -7,10 +7,10 @@ import pytest
 
 from helpers.commands import study
 from helpers.core.errors import RecordError
-from helpers.study import records
-from helpers.study.cost import forecast
-from helpers.study.run import checkpoint_folder, encoder_file, run
-from helpers.study.sweep import sweep
+from helpers.runs import records
+from helpers.runs.cost import forecast
+from helpers.runs.run import checkpoint_folder, encoder_file, run
+from helpers.runs.sweep import sweep
 from helpers.training import Stopped
 
 STEPS = 8

@@ -9,10 +9,10 @@ import torch
 from helpers.core import devices
 from helpers.core.errors import TrainingStopped, UserError
 from helpers.methods import METHODS
-from helpers.study import run as running
-from helpers.study.cost import forecast
-from helpers.study.run import run
-from helpers.study.sweep import sweep
+from helpers.runs import run as running
+from helpers.runs.cost import forecast
+from helpers.runs.run import run
+from helpers.runs.sweep import sweep
 from helpers.training import Training
 
 MARK = 0.9  # the temperature of the run that fails

@@ -5,8 +5,9 @@ import pytest
 
 from helpers.core.errors import UserError
 from helpers.core.files import REPOSITORY
-from helpers.study.config import RunConfig
-from helpers.study.open import STUDIES, open_study
+from helpers.runs.config import RunConfig
+from helpers.studies import names
+from helpers.studies.open import open_study
 
 OWN = 'preset = "demo"\ndevice = "auto"\nepochs = 3\n'
 VIT = {"name": "vit_micro", "stem": "patch5"}
@@ -23,7 +24,7 @@ def test_a_typo_in_the_parameters_cell_itself_is_found(line):
         opened(OWN + line)
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", names())
 def test_every_notebook_knows_its_own_parameters_and_no_others(name):
     book = nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", as_version=4)
     (own,) = [cell.source for cell in book.cells if "parameters" in cell.metadata.get("tags", ())]

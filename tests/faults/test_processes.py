@@ -10,8 +10,8 @@ import time
 import pytest
 
 from helpers.core.files import cache_dir, lock
-from helpers.study.run import run
-from helpers.study.sweep import sweep
+from helpers.runs.run import run
+from helpers.runs.sweep import sweep
 from helpers.training import Stopped
 
 CHILD = """
@@ -19,9 +19,9 @@ import json, sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from helpers.study.config import RunConfig
-from helpers.study import run as module
-from helpers.study.sweep import sweep
+from helpers.runs.config import RunConfig
+from helpers.runs import run as module
+from helpers.runs.sweep import sweep
 from helpers.training import Training
 here, configs = Path(sys.argv[1]), [RunConfig.model_validate_json(text) for text in sys.argv[2:]]
 steps, take = [], Training.take

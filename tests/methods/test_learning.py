@@ -7,7 +7,7 @@ from helpers.data import Batches, load
 from helpers.evaluation import extract, knn
 from helpers.methods import METHODS
 from helpers.models import build_encoder
-from helpers.study.footprint import training_flops
+from helpers.runs.footprint import training_flops
 from helpers.training import Training, TrainSettings
 from helpers.views import make_views
 

@@ -9,7 +9,7 @@ from helpers.data import Batches, Split
 from helpers.methods import METHODS
 from helpers.methods.losses import multi_view_nt_xent
 from helpers.models import build_encoder
-from helpers.study.config import RunConfig
+from helpers.runs.config import RunConfig
 from helpers.training import Stopped, Training, TrainSettings
 from helpers.training.averaged import Averaged
 from helpers.training.growing import mean_area, side_at

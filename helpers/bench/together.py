@@ -1,0 +1,159 @@
+"""Does one run fill the device? Runs at once, each in a process of its own, beside one run that has everything:
+python -m helpers.bench.together [--case method:backbone:stem:size:batch ...] [--workers N]."""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from helpers.bench.cases import FORM, Case, parse_case
+from helpers.bench.rows import file_of
+from helpers.bench.steps import Ours, rate
+from helpers.core.devices import describe, pick_device
+from helpers.core.errors import DataError, RecordError, UserError
+from helpers.core.files import shown, write_json, write_text
+from helpers.data import load
+from helpers.runs.pool import usual_workers
+
+CASES = ("simclr:resnet_tiny:stride2:32:128", "simclr:convnext_micro:patch4:32:128", "simclr:vit_micro:patch8:32:128")
+WARM = 3  # steps before the clock starts
+
+
+def measure(case: Case, workers: int, rounds: int, seconds: float, device: torch.device) -> dict:
+    """Images a second of one process with all threads and of `workers` processes that share them, round by round."""
+    threads = usual_workers(device) if device.type == "cpu" else torch.get_num_threads()
+    alone, together = [], []
+    for _ in range(rounds):
+        alone += _trained(case, 1, threads, seconds, device)
+        together.append(sum(_trained(case, workers, max(1, threads // workers), seconds, device)))
+    return {
+        "method": case.method,
+        "backbone": case.backbone,
+        "stem": case.stem,
+        "size": case.size,
+        "batch": case.batch,
+        "workers": workers,
+        "alone": round(statistics.median(alone), 1),
+        "together": round(statistics.median(together), 1),
+        "ratio": round(statistics.median(b / a for a, b in zip(alone, together, strict=True)), 3),
+        "spread": {name: round((max(r) - min(r)) / statistics.median(r), 3) for name, r in (("alone", alone), ("together", together))},
+        "rounds": rounds,
+        "device": describe(device),
+        "torch": torch.__version__,
+    }
+
+
+def sharing(case: Case, counts: Sequence[int], seconds: float, device: torch.device, limit: float) -> dict[int, float]:
+    """Images a second of so many processes together, for each of the counts: started once, the first few of them set to work. An error
+    after `limit` seconds."""
+    threads = max(1, usual_workers(device) // max(counts)) if device.type == "cpu" else torch.get_num_threads()
+    with _started(case, max(counts), threads, seconds, device, limit) as pipes:
+        return {count: round(sum(_go(pipes[:count])), 1) for count in counts}
+
+
+def _trained(case: Case, processes: int, threads: int, seconds: float, device: torch.device) -> list[float]:
+    """Each process's images a second."""
+    with _started(case, processes, threads, seconds, device) as pipes:
+        return _go(pipes)
+
+
+@contextmanager
+def _started(
+    case: Case, processes: int, threads: int, seconds: float, device: torch.device, limit: float = 3600
+) -> Iterator[list[subprocess.Popen]]:
+    """Processes that have taken their first steps and wait for the word."""
+    name = ":".join(map(str, (case.method, case.backbone, case.stem, case.size, case.batch)))
+    call = [sys.executable, "-m", "helpers.bench.together", "--child", name, str(threads), str(seconds), str(device)]
+    pipes = [subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+    late = threading.Timer(limit, lambda: [pipe.kill() for pipe in pipes])
+    late.start()
+    try:
+        for pipe in pipes:
+            if pipe.stdout.readline().strip() != "ready":
+                raise RecordError(
+                    f"A process that was to train {case} did not start: with {processes} at once memory may have run out, or the time."
+                )
+        yield pipes
+    finally:
+        late.cancel()
+        for pipe in pipes:
+            pipe.communicate()  # no more words: it ends
+
+
+def _go(pipes: list[subprocess.Popen]) -> list[float]:
+    """Each one's images a second, all timed while all are at work."""
+    for pipe in pipes:
+        pipe.stdin.write("go\n")
+        pipe.stdin.flush()
+    said = [pipe.stdout.readline() for pipe in pipes]
+    if not all(said):
+        raise RecordError("A process that trained beside others ended in the midst of it: out of memory, or out of time.")
+    return [float(text) for text in said]
+
+
+def child(name: str, threads: str, seconds: str, device: str) -> int:
+    torch.set_num_threads(int(threads))
+    case, where = parse_case(name), torch.device(device)
+    step = Ours(case, load("embedded", image_size=case.size).split("train"), where)
+    for _ in range(WARM):
+        step()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        found = rate(step, case.batch, float(seconds), where)
+        time.sleep(0.5)  # not to give another's last step a free core
+        print(found, flush=True)
+    return 0
+
+
+def page(rows: list[dict]) -> str:
+    lines = [
+        "# Several small runs at once\n",
+        "Written by `python -m helpers.bench.together`. Source images a second of whole training steps: one process with every "
+        "thread, beside several processes that share the threads. Medians over rounds in turns.\n",
+        "| device | net (stem) | batch | alone | processes | together | ratio | spread alone, together | rounds |",
+        "|---|---|---:|---:|---:|---:|---:|---|---:|",
+    ]
+    for r in rows:
+        spread = f"{r['spread']['alone']:.0%}, {r['spread']['together']:.0%}"
+        net = f"{r['backbone']} ({r['stem']})"
+        lines.append(
+            f"| {r['device']['name']} | {net} | {r['batch']} | {r['alone']:,.0f} | {r['workers']} | {r['together']:,.0f} | "
+            f"{r['ratio']:.2f} | {spread} | {r['rounds']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m helpers.bench.together", description="Measure several runs at once.")
+    parser.add_argument("--case", action="append", metavar=FORM)
+    parser.add_argument("--workers", type=int, help="processes; one a core, or two on a GPU, unless given")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--device", default="auto")
+    given = parser.parse_args(arguments)
+    try:
+        device = pick_device(given.device)
+        workers = given.workers or (2 if device.type == "cuda" else usual_workers(device))
+        if workers < 1 or given.repeats < 1:
+            raise UserError(f"--workers {workers} --repeats {given.repeats}: give at least 1 of each.")
+        cases = [parse_case(text) for text in given.case or CASES]
+        rows = [measure(case, workers, given.repeats, given.seconds, device) for case in cases]
+        path = write_json(file_of(rows[0]["device"], "-together"), rows)
+        text = page(rows)
+        print(json.dumps([{k: r[k] for k in ("backbone", "alone", "together", "ratio")} for r in rows], indent=1))
+        print("Read it:", shown(path), shown(write_text(path.with_suffix(".md"), text)))
+    except (UserError, DataError, RecordError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(child(*sys.argv[2:]) if sys.argv[1:2] == ["--child"] else main())

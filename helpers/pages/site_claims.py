@@ -1,0 +1,120 @@
+"""Claims on the site: the clearest verdicts of a study, and the ledger, where each claim leads to its evidence."""
+
+import html
+import tomllib
+from pathlib import Path
+
+import pandas as pd
+
+from helpers.core.files import read_json
+from helpers.judging.claims import Claim, read_claims, verdict_table
+from helpers.pages.blocks import READINGS, count, read_verdicts
+from helpers.pages.site_html import badge, boxed, folded, listed, plural
+
+SETTINGS = tomllib.loads(Path(__file__).with_name("site.toml").read_text(encoding="utf-8"))
+TELLING = 4  # verdicts of a study on the first page; the ledger has all
+
+
+def place_of(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def page_of(path: Path) -> str:
+    return f"{place_of(path)}/{path.parent.name}.html"
+
+
+def entries(path: Path) -> list[dict]:
+    return read_json(path / "index.json") if (path / "index.json").is_file() else []
+
+
+def words(variant: str) -> str:
+    preset, _, reading = variant.partition("-")
+    return f"preset {preset}, reading {READINGS.get(reading, reading)}"
+
+
+def counted(path: Path) -> str:
+    return count(read_verdicts(path / "claims.csv"))
+
+
+def telling(paths: list[Path]) -> str:
+    """The decided verdicts of a study, clearest first: those whose interval lies furthest from the margin in its own widths."""
+    claims, found, judged = read_claims(), [], 0
+    for path in paths:
+        frame = read_verdicts(path / "claims.csv")
+        judged += len(frame)
+        for row, (_, told) in zip(frame.itertuples(), verdict_table(frame).iterrows(), strict=True):
+            if row.verdict != "undecided":
+                found.append((clearness(claims[row.claim], row), path, told))
+    if not paths:
+        return ""
+    if not found:
+        return f"<p>Of {judged} verdicts none is decided.</p>"
+    found = sorted(found, key=lambda each: -each[0])
+    items = "".join(
+        f'<li>{badge(told["verdict"])} <a href="claims.html#{told["claim"]}">{told["claim"]}</a>: {html.escape(told["says"])} '
+        f'<span class="quiet">Published: {html.escape(told["published"])}; ours: {told["ours [95 %]"]}, '
+        f"margin {told['margin']}, {words(path.name)}.</span></li>"
+        for _, path, told in found[:TELLING]
+    )
+    decided = f"{len(found)} of {plural(judged, 'verdict')} decided" + (f"; the {TELLING} clearest" if len(found) > TELLING else "")
+    return f"<h3>{decided}</h3><ul>{items}</ul>"
+
+
+def clearness(claim: Claim, row) -> float:
+    if pd.isna(row.low):
+        return 0.0
+    if claim.kind == "equivalence":
+        ends = sorted((abs(row.low), abs(row.high)))
+        beyond = claim.margin - ends[1] if row.verdict == "supported" else ends[0] - claim.margin
+    else:
+        beyond = row.low - claim.margin if row.verdict == "supported" else claim.margin - row.high
+    return beyond / max(row.high - row.low, 1e-9)
+
+
+def ledger(paths: list[Path], titles: dict[str, str]) -> str:
+    """Every claim with its verdict in every variant, and links to where its evidence stands; studies in the order of `titles`."""
+    claims = read_claims()
+    judged = {path: read_verdicts(path / "claims.csv") for path in paths}
+    parts = [f"<p>A verdict holds for its scope only. Behind each stands where its evidence is; {badge('undecided')} says why.</p>"]
+    parts += [] if paths else ["<p>No study was executed yet.</p>"]
+    for study in (name for name in titles if any(path.parent.name == name for path in paths)):
+        frames = {path: frame for path, frame in judged.items() if path.parent.name == study}
+        names = [name for name in claims if any(name in set(frame["claim"]) for frame in frames.values())]
+        parts += [f'<section><h2 id="{study}">{html.escape(titles[study])}</h2>', overview(names, frames)]
+        told = {path: dict(zip(frame["claim"], verdict_table(frame).to_dict("records"), strict=True)) for path, frame in frames.items()}
+        runs = {path: dict(zip(frame["claim"], frame["runs"].fillna("").str.split(), strict=True)) for path, frame in frames.items()}
+        for name in names:
+            claim = claims[name]
+            own = " (ours: no paper says it)" if claim.ours else ""
+            about = f"Published: {claim.published}. Judged: {claim.estimand}; margin {claim.margin:g} {claim.unit}."
+            parts.append(f'<section class="claim" id="{name}"><h3>{name}: {html.escape(claim.statement + own)}</h3>')
+            parts.append(f'<p class="quiet">{html.escape(about)}</p>')
+            parts += [one_verdict(path, told[path][name], runs[path][name]) for path in frames if name in told[path]]
+            parts.append("</section>")
+        parts.append("</section>")
+    return "\n".join(parts)
+
+
+def overview(names: list[str], frames: dict[Path, pd.DataFrame]) -> str:
+    head = "".join(f'<th scope="col"><a href="{page_of(path)}">{path.name}</a>: {count(frame)}</th>' for path, frame in frames.items())
+    rows = ""
+    for name in names:
+        verdicts = [dict(zip(frame["claim"], frame["verdict"], strict=True)).get(name) for frame in frames.values()]
+        cells = "".join(f"<td>{badge(verdict) if verdict else '—'}</td>" for verdict in verdicts)
+        rows += f'<tr><th scope="row"><a href="#{name}">{name}</a></th>{cells}</tr>'
+    study = next(iter(frames)).parent.name
+    return boxed(
+        f'<table><thead><tr><th scope="col">claim</th>{head}</tr></thead><tbody>{rows}</tbody></table>', f"Verdicts of {study} by variant"
+    )
+
+
+def one_verdict(path: Path, told: dict, runs: list[str]) -> str:
+    known = {entry["name"]: entry["kind"] for entry in entries(path)}
+    shown = read_claims()[told["claim"]].figure
+    links = [f'<a href="{page_of(path)}#{shown}">{known[shown]} {shown}</a>'] if shown in known else []
+    links.append(f'<a href="{page_of(path)}#claim-{told["claim"]}">row of the verdict</a>')
+    ours = f"ours {told['ours [95 %]']}, {plural(told['seeds'], 'seed')}, scope {told['scope']}"
+    return (
+        f'<div class="judged"><p>{badge(told["verdict"])} <strong>{path.name}</strong>: {ours}</p><div class="quiet">{folded(str(told["reason"]))}</div>'
+        f"<p>Evidence: {', '.join(links)}</p>{listed(plural(len(runs), 'run'), runs) if runs else ''}</div>"
+    )

@@ -1,0 +1,292 @@
+"""RunConfig: everything that makes a run what it is. Equal config = same run = never trained twice.
+
+The id is a hash of what differs from the defaults, so a new field leaves old records valid; a default, once
+published, must never change (tests/runs hold both). Configs hold requests ("range test x 3/8"); what a request
+resolved to is in the record.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from helpers.core.devices import PRECISIONS
+from helpers.core.errors import UserError, nearest, pick
+from helpers.evaluation.knn import protocol_setting
+from helpers.methods import METHODS, check_options
+from helpers.models import resolve_stem
+from helpers.models.catalogue import find as find_encoder
+from helpers.training import OPTIMIZERS, SCHEDULES
+from helpers.views import RECIPES, ViewSettings
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Section(BaseModel):
+    """Frozen, and an unknown field is an error that names the nearest known ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_fields(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            for key in values:
+                if key not in cls.model_fields:
+                    raise ValueError(f"{cls.__name__} has no field {key!r}. Nearest: {', '.join(nearest(key, cls.model_fields))}.")
+        return values
+
+    def __init__(self, **values):
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            problems = "; ".join(_problem(p) for p in error.errors())
+            raise UserError(f"{type(self).__name__}: {problems}") from error
+
+    def prepared(self) -> "Section":
+        """A study's settings once what they name is there to be read; most need nothing."""
+        return self
+
+    def changes(self) -> dict:
+        """What differs from the defaults, as plain JSON."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def _problem(error: dict) -> str:
+    where = ".".join(str(part) for part in error["loc"] if str(part).isidentifier())  # the rest is pydantic's own, of unions
+    text = error["msg"].removeprefix("Value error, ")
+    section, _, inner = text.partition(": ")
+    if where and isinstance(error["input"], dict) and section.isidentifier():  # a section has already said which of its fields it is
+        return f"{where}.{inner}" if " = " in inner.partition(":")[0] else f"{where}: {inner}"
+    return f"{where} = {error['input']!r}: {text}" if where else text
+
+
+class Data(Section):
+    """Which images: a name of the catalogue or of a folder in DATA_DIR, how many, at which size."""
+
+    dataset: str = "embedded"
+    train_split: str = "train"
+    test_split: str = "test"
+    label_split: str | None = None  # where the probes' labelled images come from; None: the train split
+    train_images: Positive | None = None  # a seeded subset, the same for every run; None takes all
+    test_images: Positive | None = None
+    image_size: Positive | None = None  # None keeps the native size
+    label_fraction: Share = 1.0  # of the train labels that supervised training and the probes may see
+    validation: Positive | None = None  # training images kept out of training that stand in for the test set, to choose by
+    options: dict[str, Any] = {}  # of the embedded dataset's generator
+    test_share: Annotated[float, Field(gt=0, lt=1)] | None = None  # of each class, where a dataset has no test split; None: a fifth
+    skip_damaged: bool = False  # leave out images that will not decode
+
+
+class Encoder(Section):
+    name: str = "resnet_tiny"
+    stem: str = "auto"
+    options: dict[str, Any] = {}
+    weights: str | None = None  # a local file of initial weights
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value):
+        find_encoder(value)
+        return value
+
+
+class Views(Section):
+    recipe: str = "contest"
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _known(self):
+        settings = pick("view recipe", self.recipe, RECIPES)
+        for key in self.options:
+            if key not in ViewSettings.model_fields:
+                raise ValueError(f"views have no option {key!r}. Nearest: {', '.join(nearest(key, ViewSettings.model_fields))}.")
+        ViewSettings(**(settings.model_dump() | self.options))
+        return self
+
+
+class MethodChoice(Section):
+    name: str = "simclr"
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _known(self):
+        pick("method", self.name, METHODS)
+        check_options(self.name, self.options)
+        return self
+
+
+class RangeTest(Section):
+    """The maximum rate is found by a range test: the rate at the lowest loss, times `factor`; `default` where there is none."""
+
+    factor: Annotated[float, Field(gt=0)] = 0.375
+    default: Annotated[float, Field(gt=0)] = 0.1
+    seeds: Positive = 2
+    low: Annotated[float, Field(gt=0)] = 1e-5
+    high: Annotated[float, Field(gt=0)] = 1.0
+    coarse_steps: Annotated[int, Field(ge=10)] = 100
+    fine_steps: Annotated[int, Field(ge=10)] = 100
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.low >= self.high:
+            raise ValueError(f"low = {self.low} must lie below high = {self.high}")
+        return self
+
+
+class Training(Section):
+    epochs: Positive = 10
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    accumulate: Positive = 1
+    optimizer: str = "radam"
+    rate: Annotated[float, Field(gt=0)] | RangeTest = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    schedule: str = "one_cycle"
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    precision: str = "auto"
+    compile: bool = False
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0  # momentum of the average of the encoder that is read; 0: none
+    sizes: tuple[
+        tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[int, Field(ge=8)]], ...
+    ] = ()  # [share of the epochs, side of the views from there on]
+
+    @field_validator("sizes")
+    @classmethod
+    def _rising(cls, value):
+        shares = [share for share, _ in value]
+        if shares != sorted(set(shares)):
+            raise ValueError("name the shares of the epochs from the smallest to the largest, each once")
+        return value
+
+    @field_validator("optimizer")
+    @classmethod
+    def _optimizer(cls, value):
+        pick("optimizer", value, OPTIMIZERS)
+        return value
+
+    @field_validator("schedule")
+    @classmethod
+    def _schedule(cls, value):
+        pick("schedule", value, SCHEDULES)
+        return value
+
+    @field_validator("precision")
+    @classmethod
+    def _precision(cls, value):
+        pick("precision", value, dict.fromkeys(PRECISIONS))
+        return value
+
+
+class LabelDraws(Section):
+    """What the encoder is worth with few labels, before training and after: frozen under a linear probe, and trained end to end."""
+
+    fractions: tuple[Share, ...] = (0.01, 0.05, 0.1, 0.25, 1.0)  # of each class's labels
+    draws: Positive = 3  # of each fraction below one; a run's own, the same for everything that is compared within it
+    reference: Share = 0.1  # the fraction that is read on the way, at its first draw
+    on_the_way: tuple[Positive, ...] = ()  # epochs after which it is
+    epochs: Positive = 20  # over the labelled images, end to end
+    steps: Positive = 300  # at least, however few images there are
+    batch_size: Positive = 128
+    rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-5
+    pictures: bool = False  # keep some test images with their nearest training images
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if not self.fractions or list(self.fractions) != sorted(set(self.fractions)):
+            raise ValueError(f"fractions = {list(self.fractions)}: name each once, from the smallest to the largest")
+        if self.reference not in self.fractions:
+            raise ValueError(f"reference = {self.reference} is none of fractions = {list(self.fractions)}: add it there")
+        return self
+
+
+class Evaluation(Section):
+    probe_every: Annotated[int, Field(ge=0)] = 1  # epochs between two kNN probes on test; 0 probes never
+    probe: str = "knn200_t0.1"  # the protocol of these probes
+    probe_bank: Positive | None = None  # train images in the probe's bank; None takes all
+    untrained: bool = False  # evaluate the encoder before training as well
+    maps: Positive | None = 1000  # test images in t-SNE and silhouette; None draws no maps
+    every: Positive | None = None  # epochs between two downstream evaluations on the way (frozen, and fine-tuned where asked)
+    finetune_epochs: Annotated[int, Field(ge=0)] = 0  # of fine-tuning on the labelled images; 0: frozen only
+    finetune_every: Positive | None = None  # epochs between two fine-tunings on the way; None: the last epoch alone
+    finetune_rate: Annotated[float, Field(gt=0)] = 1e-3
+    blocks: bool = False  # probe every block of the encoder as well, and say which is best
+    cka: bool = True  # keep principal features, to compare encoders
+    tints: bool = False  # keep what the probe calls the test images when they are tinted blue and red
+    pictures: bool = False  # keep saliency maps, neighbours and thumbnails of some images
+    transfer: Data | None = None  # another dataset, on which the trained encoder is read out as well
+    labels: LabelDraws | None = None  # read out with few labels as well
+
+    @field_validator("probe")
+    @classmethod
+    def _probe(cls, value):
+        protocol_setting(value)
+        return value
+
+
+class RunConfig(Section):
+    """One run. `id` names its record."""
+
+    data: Data = Data()
+    encoder: Encoder = Encoder()
+    views: Views = Views()
+    method: MethodChoice = MethodChoice()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _possible(self):
+        count, batch = self.data.train_images, self.training.batch_size
+        if count is not None and batch > count:
+            raise ValueError(f"training.batch_size = {batch} is larger than data.train_images = {count}: lower the one or raise the other")
+        if self.data.image_size is not None:  # else the size is known once the data is read
+            encoder = self.encoder
+            resolve_stem(encoder.name, self.data.image_size, encoder.stem, encoder.options.get("patch"))
+        if self.data.validation is not None and (self.data.test_images or self.data.label_split):
+            raise ValueError("data.validation takes the place of the test set: leave data.test_images and data.label_split out")
+        kind, views = METHODS[self.method.name], RECIPES[self.views.recipe].model_dump() | self.views.options
+        if views["count"] < kind.views_needed:
+            raise ValueError(
+                f"views.count = {views['count']} in recipe {self.views.recipe!r}: {kind.card.title} compares at least two views; "
+                f"its own recipe is {kind.card.recipe!r}"
+            )
+        if views.get("small") and not kind.takes_small_views:
+            raise ValueError(
+                f"recipe {self.views.recipe!r} makes small views, and {kind.card.title} takes none: set views.options.small = 0"
+            )
+        if self.encoder.weights and not kind.takes_weights:
+            raise ValueError(f"encoder.weights cannot be used with {kind.card.title}, which builds nets of its own: leave it out")
+        if self.evaluation.finetune_every and not self.evaluation.finetune_epochs:
+            raise ValueError("evaluation.finetune_every needs evaluation.finetune_epochs of at least 1")
+        return self
+
+    @property
+    def id(self) -> str:
+        return f"{_slug(self.data.dataset)}-{_digest(self.changes())}"
+
+    @property
+    def range_test_id(self) -> str:
+        """The record of the range test this run asks for: shared by every run that differs only in what the test does not see."""
+        return f"{_slug(self.data.dataset)}-range-{_digest(self.range_test_config())}"
+
+    def range_test_config(self) -> dict:
+        """All that a range test depends on; not the seed, the number of epochs or what is done with the result."""
+        changes = self.changes()
+        training = {k: v for k, v in changes.get("training", {}).items() if k not in ("epochs", "schedule", "warmup_epochs", "average")}
+        if isinstance(self.training.rate, RangeTest):
+            training["rate"] = self.training.rate.model_dump(mode="json", exclude_defaults=True, exclude={"factor", "default"})
+        data = {k: v for k, v in changes.get("data", {}).items() if k not in ("test_images", "test_split")}
+        kept = {k: v for k, v in changes.items() if k in ("encoder", "views", "method")}
+        return kept | {"data": data, "training": training}
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in name.lower())
+
+
+def _digest(content: dict) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,299 @@
+"""One run from its config to its record: data, views, encoder, method, training, evaluation, in this order."""
+
+import functools
+import os
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from helpers.core.clock import process_seconds
+from helpers.core.devices import pick_device
+from helpers.core.files import cache_dir, lock
+from helpers.core.progress import line
+from helpers.core.seeds import derive
+from helpers.data import Batches
+from helpers.evaluation import evaluate, extract, knn
+from helpers.evaluation.blocks import probe_blocks
+from helpers.insight import cka_features, sample
+from helpers.insight.saliency import check_captum
+from helpers.methods import METHODS, Method
+from helpers.methods import method_options as options_of
+from helpers.models import build_encoder, export, macs, parameters
+from helpers.runs import pictures, records
+from helpers.runs.config import RangeTest, RunConfig
+from helpers.runs.downstream import Downstream, small
+from helpers.runs.energy import EnergyMeter
+from helpers.runs.footprint import profile_encoder, remembered, training_flops
+from helpers.runs.labels import Labels
+from helpers.runs.manifest import code_version, host, versions
+from helpers.runs.material import Material, material
+from helpers.runs.room import room
+from helpers.training import Stopped, Training, TrainSettings, range_test
+from helpers.training.checkpoints import remove
+from helpers.training.epoch_report import EpochReport
+from helpers.training.watch import collapsed
+from helpers.views import make_views
+
+CKA_IMAGES = 500  # test images whose features are kept, the same for every run, to compare encoders
+
+
+def build(config: RunConfig, device: torch.device, seed: int | None = None) -> tuple[Method, Batches]:
+    """The method with its initial weights and the batches it is to be trained on; both a function of the seed."""
+    seed = config.seed if seed is None else seed
+    images = material(config.data)
+    size = images.train.images.shape[-1]
+    torch.manual_seed(derive(seed, "weights"))
+    encoder = build_encoder(config.encoder.name, size, stem=config.encoder.stem, weights=config.encoder.weights, **config.encoder.options)
+    options = dict(config.method.options)
+    if "classes" in options_of(config.method.name):
+        options.setdefault("classes", len(images.dataset.classes))
+    if "images" in options_of(config.method.name):
+        options.setdefault("images", torch.from_numpy(np.sort(images.train_indices)).long())
+    views = make_views(config.views.recipe, size, **config.views.options)
+    method = METHODS[config.method.name](encoder, views, **options)
+    indices = images.labelled if method.needs_labels else images.train_indices
+    split = images.bank if method.needs_labels else images.train
+    batches = Batches(split, config.training.batch_size, device, seed=seed, indices=indices)
+    return method.to(device), batches
+
+
+def settings_of(config: RunConfig, rate: float) -> TrainSettings:
+    asked = config.training.model_dump(exclude={"rate", "batch_size"})
+    return TrainSettings(rate=rate, seed=config.seed, **asked)
+
+
+def checkpoint_folder(config: RunConfig) -> Path:
+    return Path(os.environ.get("CHECKPOINT_DIR") or cache_dir() / "checkpoints") / config.id
+
+
+def encoder_file(run_id: str):
+    """The trained encoder of a run, as safetensors that timm or torchvision load; not committed."""
+    return cache_dir() / "encoders" / f"{run_id}.safetensors"
+
+
+@contextmanager
+def _alone(work: str, stop):
+    """Hold the lock of that name; while another process holds it, wait for it or for the word to stop."""
+    told = False
+    while True:
+        with lock(cache_dir() / "locks" / work, wait=False) as mine:
+            if mine:
+                yield
+                return
+        if reason := stop():
+            raise Stopped(f"Stopped while another process was at work on {work}, because {reason}; run again to read its record.")
+        if not told:
+            line(f"{work} is being made by another process; waiting for its record.")
+            told = True
+        time.sleep(0.2)
+
+
+def find_rate(config: RunConfig, device: torch.device, stop=lambda: None) -> tuple[float, dict]:
+    """The maximum rate a config asks for, and how it was found. A range test is run once and shared through its record."""
+    asked = config.training.rate
+    if not isinstance(asked, RangeTest):
+        return asked, {"rate": asked, "from": "given"}
+    with _alone(config.range_test_id, stop):
+        record = records.find(config.range_test_id) or _run_range_test(config, asked, device, stop)
+    found = record.evaluations["range_test"]["rate_at_minimum"]
+    rate = asked.default if found is None else found * asked.factor
+    how = "range test" if found is not None else f"default: {record.evaluations['range_test']['reason']}"
+    return rate, {"rate": rate, "from": how, "range_test": record.id, "rate_at_minimum": found, "factor": asked.factor}
+
+
+def _run_range_test(config: RunConfig, asked: RangeTest, device: torch.device, stop) -> records.Record:
+    started, meter = time.time(), EnergyMeter(device)
+    line(f"{config.range_test_id}  range test of {config.encoder.name} with {config.training.optimizer}")
+    steps = {name: getattr(asked, name) for name in ("seeds", "low", "high", "coarse_steps", "fine_steps")}
+    coarse, fine = range_test(lambda seed: build(config, device, seed), settings_of(config, asked.low), device, stop=stop, **steps)
+    last = coarse if fine is None or fine.rate_at_minimum is None else fine
+    arrays = {}
+    for name, sweep in (("coarse", coarse), ("fine", fine)):
+        if sweep is not None:
+            arrays |= {f"{name}.rates": sweep.rates, f"{name}.losses": sweep.smoothed, f"{name}.raw": sweep.raw.astype(np.float32)}
+    result = {
+        "rate_at_minimum": last.rate_at_minimum,
+        "minimum": "none" if last.rate_at_minimum is None else "found",
+        "reason": last.reason,
+    }
+    if fine is not None and last is coarse:
+        result["reason"] += f" (coarse; in the fine sweep {fine.reason})"
+    return records.save(
+        config.range_test_id,
+        config=config.range_test_config(),
+        manifest=_manifest(config, started, meter, device) | {"kind": "range_test"},
+        metrics=[],
+        evaluations={"range_test": result},
+        arrays=arrays,
+    )
+
+
+def run(config: RunConfig, device: torch.device | str = "auto", stop=lambda: None) -> records.Record:
+    """Train and evaluate one config, or read its record where there is one. Two processes asking for the same run train it once."""
+    device = pick_device(device) if isinstance(device, str) else device
+    with _alone(config.id, stop), room(config.id, device):
+        return records.find(config.id) or _train_and_evaluate(config, device, stop)
+
+
+def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> records.Record:
+    started, meter, age = time.time(), EnergyMeter(device), process_seconds()
+    records.check_writable()
+    if config.evaluation.pictures:
+        check_captum()
+    rate, resolved = find_rate(config, device, stop)
+    images = material(config.data)
+    method, batches = build(config, device)
+    evaluations, arrays, folder = {}, {}, checkpoint_folder(config)
+    downstream, labels = Downstream(config, images, device, folder), Labels(config, images, device, folder, stop).before(method)
+    if config.evaluation.untrained:
+        evaluations |= _named(_evaluate(config, method, images, device), "untrained")
+        evaluations |= _elsewhere(config, method, device, "transfer_untrained")
+        if config.evaluation.finetune_epochs and (scratch := downstream.predictions("finetune", method.encoder)) is not None:
+            evaluations["finetune_untrained"] = {"top1": downstream.accuracy(scratch)}
+            arrays["finetune_untrained.predictions"] = small(scratch)
+    follow = _follow(config, images, device, downstream, labels, meter)
+    parts = {"folder": folder, "probe": follow, "report": EpochReport(config.id), "stop": stop}
+    training = Training(method, batches, settings_of(config, rate), device, **parts)
+    metrics = training.run()
+    if reason := stop():  # everything is in the last checkpoint, and an evaluation may take longer than there is time
+        raise Stopped(f"{config.id} is trained and not yet evaluated, because {reason}; run again to go on from there.")
+    result = _evaluate(config, method, images, device)
+    evaluations |= result.evaluations
+    arrays |= result.arrays | downstream.arrays() | labels.after(method)
+    if config.evaluation.finetune_epochs and (predictions := downstream.last("finetune")) is not None:
+        evaluations["finetune"] = {"top1": downstream.accuracy(predictions)}
+        arrays["finetune.predictions"] = small(predictions)
+    if config.evaluation.blocks:
+        blocks = probe_blocks(
+            method.encoder, method.views, images.bank, images.test, len(images.dataset.classes), **_read(config, images, device)
+        )
+        evaluations["linear_block"] = {"top1": blocks.top1[blocks.best], "block": blocks.best, "blocks": blocks.top1}
+        arrays["linear_block.predictions"] = small(blocks.predictions.cpu().numpy())
+    evaluations |= _elsewhere(config, method, device, "transfer")
+    if config.evaluation.cka:
+        arrays["cka.features"] = cka_features(result.test.x, m=CKA_IMAGES)
+    if config.evaluation.maps:
+        arrays |= pictures.map_points(result.test, config.evaluation.maps)
+    if config.evaluation.tints:
+        arrays |= pictures.recoloured(method, images, result.probe, device, config.training.precision)
+    if config.evaluation.pictures:
+        arrays |= pictures.example_arrays(method, images, result.train, result.test, result.probe, device)
+        arrays |= pictures.neighbour_arrays(images, result.train, result.test)
+        if config.evaluation.maps:
+            arrays |= pictures.map_arrays(arrays["tsne"], sample(len(result.test.x), config.evaluation.maps), images)
+    size = images.train.images.shape[-1]
+    net = (config.encoder.model_dump_json(), size, str(device), config.training.precision)
+    work = (config.method.model_dump_json(), batches.batch_size, config.training.accumulate)
+    described = {
+        "resolved": resolved,
+        "startup": {"process_seconds": round(age, 2), "first_step_seconds": training.first_step_seconds},
+        "resumed": training.resumed_at,
+        "training_seconds": round(sum(row["seconds"] for row in metrics), 2),  # also of a run in several parts
+        "parameters": parameters(method.encoder),
+        "macs": macs(method.encoder),
+        "training_flops": training_flops(training, *net, *work),
+        "profile": remembered(("profile", *net), lambda: profile_encoder(method.encoder, device, config.training.precision)),
+        "collapsed": not method.needs_labels and collapsed(metrics[-1]),  # labels of two classes may well end in one direction
+        "encoder": config.encoder.name,
+        "stem": method.encoder.stem,
+        "feature_width": method.encoder.width,
+        "image_size": size,
+        "classes": list(images.dataset.classes),
+        "train_images": len(images.train_indices),
+        "test_images": len(images.test_indices),
+    }
+    export(method.encoder, encoder_file(config.id))  # before the record, which says that everything is there
+    record = records.save(
+        config.id,
+        config=config.model_dump(mode="json"),
+        manifest=_manifest(config, started, meter, device, metrics) | described,
+        metrics=metrics,
+        evaluations=evaluations,
+        arrays=arrays,
+    )
+    remove(folder)
+    return record
+
+
+def _read(config: RunConfig, images: Material, device: torch.device) -> dict:
+    """How features are read, by every protocol alike."""
+    return {
+        "device": device,
+        "train_indices": images.labelled,
+        "test_indices": images.test_indices,
+        "precision": config.training.precision,
+    }
+
+
+def _evaluate(config: RunConfig, method: Method, images: Material, device: torch.device):
+    classes = len(images.dataset.classes)
+    return evaluate(method.encoder, method.views, images.bank, images.test, classes, **_read(config, images, device))
+
+
+def _named(evaluation, suffix: str) -> dict:
+    return {f"{name}_{suffix}": value for name, value in evaluation.evaluations.items()}
+
+
+def _elsewhere(config: RunConfig, method: Method, device: torch.device, suffix: str) -> dict:
+    """The same readouts on the other dataset, where one is asked for."""
+    other = config.evaluation.transfer
+    return _named(_evaluate(config, method, material(other), device), suffix) if other else {}
+
+
+def _follow(config: RunConfig, images: Material, device: torch.device, downstream: Downstream, labels: Labels, meter: EnergyMeter):
+    """What is measured after an epoch and goes into its row of the log: the power it drew, and how good the encoder is by now."""
+    probe = _probe(config, images, device)
+    meter.lap()
+
+    def follow(method: Method, epoch: int) -> dict:
+        row = {"watts": round(meter.lap(), 3)} | (probe(method, epoch) if probe else {}) | downstream(method, epoch) | labels(method, epoch)
+        meter.lap()  # what was measured here is no training
+        return row
+
+    return follow
+
+
+def _probe(config: RunConfig, images: Material, device: torch.device):
+    """kNN on test after some epochs, to follow the training; nothing is ever chosen by it."""
+    every = config.evaluation.probe_every
+    if not every:
+        return None
+    bank = config.evaluation.probe_bank
+    known = images.labelled if bank is None or bank >= len(images.labelled) else images.labelled[:: len(images.labelled) // bank][:bank]
+    setting = knn.protocol_setting(config.evaluation.probe)
+    if len(known) < setting[0]:
+        return None  # a kNN of fewer neighbours would be another measure under the same name
+
+    def probe(method: Method, epoch: int) -> dict:
+        if epoch % every and epoch != config.training.epochs:
+            return {"knn": float("nan"), "probe_seconds": 0.0}
+        started = time.perf_counter()
+        read = functools.partial(extract, method.encoder, method.views, device=device, precision=config.training.precision)
+        train, test = read(images.bank, indices=known), read(images.test, indices=images.test_indices)
+        guess = knn.predict(train.x, train.y, test.x, *setting)
+        accuracy = (guess == test.y).float().mean().item() * 100
+        return {"knn": accuracy, "probe_seconds": round(time.perf_counter() - started, 3)}
+
+    return probe
+
+
+def _manifest(config: RunConfig, started: float, meter: EnergyMeter, device: torch.device, metrics: list[dict] | None = None) -> dict:
+    images, energy = material(config.data), meter.used()
+    if metrics and all("watts" in row for row in metrics):  # of the training alone, and of all of it where it was interrupted
+        energy["training_watt_hours"] = sum(row["watts"] * row["seconds"] for row in metrics) / 3600
+    return {
+        "code": code_version(),
+        "versions": versions(),
+        "host": host(),
+        "device": host(device),
+        "dataset": {"name": images.dataset.name, "hash": images.dataset.hash, "source": images.dataset.source},
+        "seed": config.seed,
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - started, 2),
+        "energy": energy,
+    }

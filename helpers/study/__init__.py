@@ -1,1 +1,0 @@
-"""From configs to verdicts: RunConfig, records, sweeps, cost, statistics, claims, report."""

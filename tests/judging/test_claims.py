@@ -1,0 +1,145 @@
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from helpers.core.errors import UserError
+from helpers.core.files import REPOSITORY
+from helpers.judging.claims import (
+    COLUMNS,
+    Claim,
+    Part,
+    Undecided,
+    judge,
+    judge_parts,
+    judge_study,
+    read_claims,
+    verdict_table,
+    write_claims,
+)
+from helpers.judging.statistics import Estimate
+
+
+def claim(kind="difference", margin=1.0, **more):
+    return Claim("X", "contest", kind, margin, "statement", "estimand", **more)
+
+
+def part(low, high, seeds=3, name="a − b"):
+    return Part(name, Estimate((low + high) / 2, low, high, seeds), ("r1", "r2"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "margin", "low", "high", "verdict"),
+    [
+        ("difference", 1.0, 1.1, 3.0, "supported"),
+        ("difference", 1.0, -3.0, 0.9, "contradicted"),
+        ("difference", 1.0, 0.5, 3.0, "undecided"),
+        ("difference", -5.0, -4.0, 1.0, "supported"),
+        ("equivalence", 2.0, -1.9, 1.5, "supported"),
+        ("equivalence", 2.0, 2.1, 5.0, "contradicted"),
+        ("equivalence", 2.0, -5.0, -2.1, "contradicted"),
+        ("equivalence", 2.0, 1.0, 3.0, "undecided"),
+        ("association", 0.0, 0.2, 0.9, "supported"),
+        ("association", 0.0, -0.9, -0.2, "contradicted"),
+        ("association", 0.0, -0.2, 0.9, "undecided"),
+        ("share", 0.0, 0.1, 0.2, "supported"),
+    ],
+)
+def test_one_part(kind, margin, low, high, verdict):
+    assert judge_parts(claim(kind, margin), [part(low, high)])[0] == verdict
+
+
+def test_order_needs_every_neighbour_and_falls_with_one():
+    order = claim("order", 0.5)
+    assert judge_parts(order, [part(1, 2), part(0.6, 3)])[0] == "supported"
+    assert judge_parts(order, [part(1, 2), part(0.4, 3)])[0] == "undecided"
+    assert judge_parts(order, [part(1, 2), part(-3, 0.4, name="b − c")]) == ("contradicted", "b − c -1.30 [-3.00, 0.40]")
+    assert judge_parts(order, [Part("a − b", None, (), "no run of b"), part(-3, 0.4)])[0] == "contradicted"
+
+
+def test_too_few_seeds_lean_but_never_decide():
+    verdict, reason = judge_parts(claim(), [part(5, 6, seeds=1)])
+    assert verdict == "undecided" and reason.startswith("n = 1, leans for")
+    verdict, reason = judge_parts(claim(), [part(-6, -5, seeds=2)])
+    assert verdict == "undecided" and reason.startswith("n = 2, leans against")
+    assert "leans both ways" in judge_parts(claim("order"), [part(5, 6, seeds=1), part(-6, -5, seeds=1)])[1]
+
+
+def test_missing_parts_keep_it_undecided_and_are_named():
+    verdict, reason = judge_parts(claim("order"), [part(5, 6), Part("b − c", None, ("r3",), "no run of c")])
+    assert verdict == "undecided" and reason.startswith("no run of c, leans for")
+    assert judge_parts(claim(), []) == ("undecided", "nothing to judge")
+
+
+def test_no_interval_decides_nothing():
+    verdict, reason = judge_parts(claim(), [Part("a − b", Estimate(9.0, None, None, 3))])
+    assert verdict == "undecided" and "margin of 1 points, leans for" in reason
+
+
+def test_a_verdict_never_crosses_scopes():
+    def estimand(cells):
+        return [part(5, 6)]
+
+    assert judge(claim(scope="paper"), estimand, None, "paper")["verdict"] == "supported"
+    row = judge(claim(scope="paper"), estimand, None, "reduced")
+    assert (row["verdict"], row["reason"]) == ("undecided", "compares with a constant of the paper's own scale")
+    assert judge(claim(), estimand, None, "embedded")["scope"] == "embedded"
+
+
+def test_row_shows_the_part_that_decides_and_all_runs():
+    row = judge(claim("order"), lambda cells: [part(5, 6), Part("b − c", Estimate(-2.5, -3, -2, 4), ("r2", "r9"))], None, "reduced")
+    assert (row["ours"], row["low"], row["high"], row["seeds"], row["runs"]) == (-2.5, -3, -2, 4, "r1 r2 r9")
+    assert tuple(row) == (*COLUMNS, "parts")
+
+
+def test_the_weakest_part_stands_for_a_supported_claim():
+    row = judge(claim("order"), lambda cells: [part(5, 6), part(2, 9)], None, "reduced")
+    assert (row["verdict"], row["low"], row["high"]) == ("supported", 2, 9)
+
+
+def test_an_estimand_may_decline():
+    def estimand(cells):
+        raise Undecided("another reading")
+
+    row = judge(claim(), estimand, None, "reduced")
+    assert (row["verdict"], row["reason"], row["ours"], row["seeds"]) == ("undecided", "another reading", None, 0)
+
+
+def test_a_study_has_a_row_for_every_claim_and_refuses_unknown_ones(tmp_path):
+    verdicts = judge_study("backbone_contest", {"C1": lambda cells: [part(1, 2)]}, None, "reduced")
+    assert list(verdicts["claim"]) == ["C1", "C2", "C2b", "C2c", "C3", "C4", "C5", "C6", "C7", "C8", "C9"]
+    assert verdicts.loc[0, "verdict"] == "supported" and set(verdicts.loc[1:, "verdict"]) == {"undecided"}
+    with pytest.raises(UserError, match="C2b"):
+        judge_study("backbone_contest", {"C2d": lambda cells: []}, None, "reduced")
+    with pytest.raises(UserError, match="reduced"):
+        judge_study("backbone_contest", {}, None, "reducd")
+    read = pd.read_csv(write_claims(verdicts, tmp_path))
+    assert list(read.columns) == list(COLUMNS) and read.loc[0, "ours"] == 1.5 and read.loc[0, "runs"] == "r1 r2"
+    table = verdict_table(verdicts)
+    assert table.loc[0, "ours [95 %]"] == "1.50 [1.00, 2.00]" and table.loc[1, "ours [95 %]"] == "—"
+    assert table.loc[7, "says"].endswith("(ours)")
+
+
+def test_the_claims_file_is_held_to_its_fields(tmp_path):
+    assert read_claims()["C3"].scope == "paper" and read_claims()["C5"].unit == "CKA" and read_claims()["C7"].ours
+    bad = tmp_path / "some_study" / "claims.toml"
+    bad.parent.mkdir()
+    bad.write_text('[Z]\nkind = "differense"\nmargin = 0.0\nstatement = "s"\nestimand = "e"\n')
+    with pytest.raises(UserError, match="difference"):
+        read_claims(tmp_path)
+    bad.write_text('[Z]\nkind = "order"\nmargn = 0.0\nstatement = "s"\nestimand = "e"\n')
+    with pytest.raises(UserError, match="margn"):
+        read_claims(tmp_path)
+    bad.write_text('[C1]\nkind = "order"\nmargin = 0.0\nstatement = "s"\nestimand = "e"\n')
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "claims.toml").write_text(bad.read_text())
+    with pytest.raises(UserError, match="C1 stands in other and in some_study"):
+        read_claims(tmp_path)
+
+
+def test_every_claim_names_a_figure_or_table_of_its_study():
+    for claim in read_claims().values():
+        notebook = json.loads((REPOSITORY / "notebooks" / f"{claim.study}.ipynb").read_text(encoding="utf-8"))
+        source = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
+        assert re.search(rf'report\.(figure|table)\(\s*"{claim.figure}",', source), f"{claim.id}: {claim.figure}"

@@ -1,0 +1,95 @@
+import json
+import os
+
+import pandas as pd
+import pytest
+
+from helpers.core.errors import RecordError, UserError
+from helpers.report.report import Report, cell, markdown
+from helpers.report.style import canvas, class_colours
+
+
+def drawn():
+    figure, ((axes,),) = canvas()
+    axes.plot([0, 1], [2, 3], label="a")
+    axes.set_title("reduced")
+    return figure
+
+
+def table():
+    return pd.DataFrame(
+        {"name": ["a|b", "<c>"], "published": [84.885, None], "ours": [63.1264, float("nan")], "max rate": [0.00024, 1.0], "n": [3, 0]}
+    )
+
+
+def test_numbers_as_a_reader_wants_them():
+    assert [cell("ours", v) for v in (63.1264, 0.00024, float("nan"), None, 3, 0.0)] == ["63.13", "0.00024", "—", "—", "3", "0.00"]
+    assert cell("published", 84.885) == "84.885" and cell("published", 88.0) == "88"
+
+
+def test_markdown_marks_what_is_missing_and_escapes_bars():
+    lines = markdown(table()).splitlines()
+    assert lines[0] == "| name | published | ours | max rate | n |"
+    assert lines[1] == "| --- | ---: | ---: | ---: | ---: |"
+    assert lines[2] == "| a\\|b | 84.885 | 63.13 | 0.00024 | 3 |"
+    assert lines[3] == "| <c> | — | — | 1.00 | 0 |"
+
+
+def test_table_is_written_thrice_with_its_runs(tmp_path):
+    report = Report(tmp_path)
+    shown = report.table("main", table(), "Accuracy", ["r1", "r2", "r1"])
+    assert pd.read_csv(tmp_path / "main.csv")["ours"][0] == 63.1264
+    assert (tmp_path / "main.md").read_text().endswith("Runs: `r1`, `r2`\n")
+    assert "&lt;c&gt;" in shown.data and "<c>" not in shown.data and "r1, r2" in shown.data
+    entry = json.loads((tmp_path / "index.json").read_text())[0]
+    assert entry == {"name": "main", "kind": "table", "caption": "Accuracy", "files": ["main.csv", "main.md"], "runs": ["r1", "r2"]}
+
+
+def test_figure_carries_its_alt_text_and_is_the_same_twice(tmp_path):
+    first, second = Report(tmp_path / "a"), Report(tmp_path / "b")
+    shown = first.figure("curve", drawn(), "A line that rises", ["r1"])
+    second.figure("curve", drawn(), "A line that rises", ["r1"])
+    for name in ("curve.png", "curve.svg"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    svg = (tmp_path / "a" / "curve.svg").read_text()
+    assert "<title>A line that rises</title>" in svg and "Runs: r1" in svg and "<dc:date>" not in svg
+    assert b"A line that rises" in (tmp_path / "a" / "curve.png").read_bytes()
+    data, metadata = shown._repr_mimebundle_()
+    assert metadata["image/png"]["alt"] == "A line that rises" if "image/png" in metadata else metadata["alt"] == "A line that rises"
+
+
+def test_show_and_files(tmp_path):
+    report = Report(tmp_path)
+    report.figure("curve", drawn(), "A line")
+    assert report.show("curve").alt == "A line"
+    assert report.files() == ["curve.png", "curve.svg", "index.json"] and Report(tmp_path).files() == []
+    with pytest.raises(UserError, match="curve"):
+        report.show("curv")
+
+
+def test_bad_names_and_missing_words_are_refused(tmp_path):
+    report = Report(tmp_path)
+    with pytest.raises(UserError, match="cannot name"):
+        report.table("../main", table(), "Accuracy")
+    with pytest.raises(UserError, match="alt text"):
+        report.figure("curve", drawn(), " ")
+    with pytest.raises(UserError, match="list of ids"):
+        report.table("main", table(), "Accuracy", "r1")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_a_clear_error(tmp_path):
+    tmp_path.chmod(0o555)
+    with pytest.raises(RecordError, match="read-only"):
+        Report(tmp_path / "x").table("main", table(), "Accuracy")
+
+
+def test_a_folder_that_cannot_be_is_a_clear_error(tmp_path):
+    (tmp_path / "x").write_text("a file where the folder should be")
+    with pytest.raises(RecordError, match="Cannot write"):
+        Report(tmp_path / "x").table("main", table(), "Accuracy")
+
+
+def test_no_two_classes_look_the_same():
+    assert len(set(class_colours(10))) == 10 and len({colour for colour, _ in class_colours(10)}) == 10
+    assert len(set(class_colours(37))) == 37

@@ -19,8 +19,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from helpers.core.errors import DataError, RecordError, UserError
-from helpers.core.files import REPOSITORY, cache_dir, data_dir, read_json, shown, write_bytes, write_json
+from helpers.core.files import REPOSITORY, cache_dir, data_dir, shown, write_bytes, write_json
 from helpers.data.catalogue import present
+from helpers.runs import records
 from helpers.runs.records import runs_dir
 
 MIB = 2**20
@@ -113,8 +114,7 @@ def code_files() -> Iterator[tuple[str, tuple[bytes, bool]]]:
 
 def done_on_gpus() -> list[str]:
     """The records that GPUs made: a day repeats none of them."""
-    manifests = sorted(path for path in runs_dir().glob("*/manifest.json") if not path.parent.name.startswith("."))
-    return [path.parent.name for path in manifests if (read_json(path).get("device") or {}).get("type") == "cuda"]
+    return [record.id for record in records.everything() if (record.manifest.get("device") or {}).get("type") == "cuda"]
 
 
 def data_files(name: str) -> list[Path]:

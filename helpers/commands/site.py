@@ -172,7 +172,7 @@ def main_figure(path: Path) -> str:
     if not found:
         return ""
     name = found[0]["name"]
-    shown_here = picture(f"{place_of(path)}/{name}.png", found[0]["alt"], page_size(path / f"{name}.png"))
+    shown_here = picture(f"{place_of(path)}/{name}.svg", found[0]["alt"], page_size(path / f"{name}.svg"))
     where = f'<a href="{page_of(path)}#{name}">This figure where it was drawn</a>, {words(path.name)}'
     return f"<figure>{shown_here}<figcaption>{where}</figcaption></figure>"
 

@@ -93,11 +93,9 @@ def check_days(found: Findings) -> None:
 
 def check_records(found: Findings) -> None:
     """Every record as it was sealed, and a record for every run that a table or figure names."""
-    there = folders(runs_dir())
-    for folder in there:
-        found.count("records")
-        found.problems += broken(folder)
-    ids = {folder.name for folder in there}
+    ids = {folder.name for folder in folders(runs_dir())}
+    found.counts["records"] = len(ids)
+    found.problems += broken(runs_dir())
     for folder in variants():
         index = read_json(folder / "index.json") if (folder / "index.json").is_file() else []
         wanted = list(dict.fromkeys(run for entry in index if entry["name"] not in ("cost", "verdicts") for run in entry["runs"]))

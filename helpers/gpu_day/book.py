@@ -94,8 +94,7 @@ class Day:
 
     def take_stock(self) -> None:
         """Which records are this day's."""
-        there = [path for path in records.runs_dir().glob("*/manifest.json") if not path.parent.name.startswith(".")]
-        self.state["records"] = sorted(path.parent.name for path in there if read_json(path)["started"] >= self.state["started"])
+        self.state["records"] = [record.id for record in records.everything() if record.manifest["started"] >= self.state["started"]]
 
 
 def archive_path(folder: Path, number: int = 1) -> Path:

@@ -40,11 +40,11 @@ def draw_thumbnail_map(ax: Axes, points, labels, thumbs, layout: Layout, looks) 
 def draw_saliency_rows(axes, images, maps: dict, titles) -> None:
     """Images in the first row and under each its map by every method. `axes` is [1 + methods, images], `maps` name to [n, H, W]."""
     for column, (picture, title) in enumerate(zip(images, titles, strict=True)):
-        _bare(axes[0, column]).imshow(picture, interpolation="nearest")
+        _bare(axes[0, column]).imshow(picture, interpolation="none")
         axes[0, column].set_title(title, fontsize="medium")
         for row, values in enumerate(maps.values(), 1):
             shown = np.asarray(values[column], dtype=np.float32)
-            _bare(axes[row, column]).imshow(shown, cmap="inferno", vmin=0, vmax=np.percentile(shown, CLIPPED) or 1)
+            _bare(axes[row, column]).imshow(shown, cmap="inferno", vmin=0, vmax=np.percentile(shown, CLIPPED) or 1, interpolation="none")
     for row, name in enumerate(["image", *maps]):
         axes[row, 0].set_ylabel(name)
 
@@ -55,10 +55,10 @@ def draw_neighbour_rows(axes, queries, neighbours, right, titles) -> None:
     `right` [n, k] says which neighbours are of the query's class: those have a solid frame, the others a dashed one and a cross.
     """
     for row, (query, found, matches, title) in enumerate(zip(queries, neighbours, right, titles, strict=True)):
-        _bare(axes[row, 0]).imshow(query, interpolation="nearest")
+        _bare(axes[row, 0]).imshow(query, interpolation="none")
         axes[row, 0].set_ylabel(title, rotation=0, ha="right", va="center")
         for ax, picture, match in zip(axes[row, 1:], found, matches, strict=True):
-            _bare(ax).imshow(picture, interpolation="nearest")
+            _bare(ax).imshow(picture, interpolation="none")
             for spine in ax.spines.values():
                 spine.set(
                     visible=True, color=RIGHT if match else WRONG, linewidth=2.5, linestyle="-" if match else (0, (2, 1)), capstyle="butt"

@@ -95,7 +95,7 @@ def main_table() -> str:
 
 def figure(study: str, name: str) -> str:
     folder = results_dir() / study / MAIN
-    picture = folder / f"{name}.png"
+    picture = folder / f"{name}.svg"
     return f"![{entry(folder, name)['alt']}]({link(picture)})" if picture.is_file() else missing(MAIN, study=study)
 
 
@@ -180,14 +180,13 @@ def notebooks() -> str:
     for folder in variants():
         book = folder / f"{folder.parent.name}.ipynb"
         if book.is_file():
-            page = book.with_suffix(".html")
             rows.append(
                 {
                     "study": folder.parent.name,
                     "variant": folder.name,
                     "state": _state(book),
                     **_cost(folder / "cost.csv"),
-                    "read": f"[notebook]({link(book)})" + (f", [HTML]({link(page)})" if page.is_file() else ""),
+                    "read": f"[notebook]({link(book)})",
                     "tables and figures": f"[{folder.name}/]({link(folder)})",
                 }
             )

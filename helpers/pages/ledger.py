@@ -58,7 +58,7 @@ def _shown(claim: Claim, path) -> str:
     """The figure or table that shows a claim, as a path within results/, where the variant has it: the picture, or the table to be read."""
     index = read_json(path / "index.json") if (path / "index.json").is_file() else []
     files = next((entry["files"] for entry in index if entry["name"] == claim.figure), [])
-    return next((f"{path.parent.name}/{path.name}/{name}" for name in files if name.endswith((".png", ".md"))), "")
+    return next((f"{path.parent.name}/{path.name}/{name}" for name in files if name.endswith((".svg", ".md"))), "")
 
 
 def csv_text(rows: pd.DataFrame) -> str:

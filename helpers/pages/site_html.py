@@ -1,6 +1,6 @@
 """HTML that needs nothing but the site's stylesheet: the frame of a page, Markdown, tables and figures, an executed notebook.
 
-mistune and Pillow come with what the requirements name; nbconvert's own page brings a stylesheet of 300 kB, scripts, and code before text.
+mistune comes with what the requirements name; nbconvert's own page brings a stylesheet of 300 kB, scripts, and code before text.
 """
 
 import html
@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mistune
-from PIL import Image
 
 from helpers.core.files import read_json
 
@@ -121,11 +120,11 @@ def picture(source: str, alt: str, size: tuple[int, int] | None) -> str:
     return f'<span {kind}><img src="{html.escape(source)}" {about}></span>'
 
 
-def page_size(png: Path) -> tuple[int, int]:
-    """Width and height at which a figure's text has the size it was drawn with; the file has more pixels."""
-    with Image.open(png) as opened:
-        dots = round(opened.info.get("dpi", (100, 100))[0]) or 100
-        return round(opened.width * 100 / dots), round(opened.height * 100 / dots)
+def page_size(svg: Path) -> tuple[int, int]:
+    """Width and height at which a figure's text has the size it was drawn with; the file tells them in points."""
+    found = re.search(r'<svg[^>]*? height="([\d.]+)pt"[^>]*? width="([\d.]+)pt"', svg.read_text(encoding="utf-8"), re.DOTALL)
+    high, wide = map(float, found.groups()) if found else (288, 504)
+    return round(wide * 100 / 72), round(high * 100 / 72)
 
 
 def badge(verdict: str) -> str:
@@ -191,9 +190,9 @@ class Notebook:
             return f"<figure>{picture('data:image/png;base64,' + content.strip(), alt, (width, width * 2 // 3))}</figure>"
         name = entry["name"]
         names.append(name)
-        links = f'<a href="{name}.svg">{name} as a drawing (SVG)</a>, <a href="{name}.png">as a picture (PNG)</a>'
+        links = f'<a href="{name}.svg">{name} by itself</a>'
         runs = listed(f"{plural(len(entry['runs']), 'run')} behind this figure", entry["runs"]) if entry["runs"] else ""
-        shown = picture(f"{name}.png", alt, page_size(self.folder / f"{name}.png"))
+        shown = picture(f"{name}.svg", alt, page_size(self.folder / f"{name}.svg"))
         return f'<figure id="{name}">{shown}<figcaption>{links}{runs}</figcaption></figure>'
 
     def tabled(self, content: str, names: list[str]) -> str:

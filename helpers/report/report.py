@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import re
@@ -14,14 +15,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from helpers.core.errors import UserError, pick
-from helpers.core.files import shown, write_bytes, write_json, write_text
+from helpers.core.files import shown, write_json, write_text
 from helpers.report.style import SETTINGS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MISSING = "—"
-HEAVY = 100_000  # bytes of a picture from which a notebook shows it in fewer colours
+FEW = 4000  # colours of a picture, with those at the edges of lines and letters, below which it holds no photograph
 
 
 _drawings_alone = False
@@ -38,12 +39,13 @@ def drawings_alone() -> Iterator[None]:
 
 
 class Report:
-    """A folder of tables (CSV, Markdown) and figures (PNG, SVG), with index.json.
+    """A folder of tables (CSV, Markdown) and figures (SVG), with index.json.
 
-    Within drawings_alone() figures are written as SVG alone, which says the same in half the time: for comparing, not for looking."""
+    A figure is kept once, as a drawing: sharp at any size, its words are text, and its numbers can be compared one by one. A notebook
+    carries its own picture of it. Within drawings_alone() nothing is made for notebooks: for comparing, not for looking."""
 
     def __init__(self, folder: Path):
-        self.folder, self.pixels = Path(folder), not _drawings_alone
+        self.folder, self.pictures = Path(folder), not _drawings_alone
         self.entries: dict[str, dict] = {}
         self.displays: dict[str, object] = {}
 
@@ -60,7 +62,7 @@ class Report:
         return self.show(name)
 
     def figure(self, name: str, figure: Figure, alt: str, runs: Iterable[str] = ()):
-        """Write a figure with its alt text inside both files and return what a notebook shows of it."""
+        """Write a figure with its alt text inside and return what a notebook shows of it."""
         import matplotlib  # where something is drawn: a run's start does not wait for it
         from IPython.display import Image
 
@@ -70,19 +72,18 @@ class Report:
         with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
             # A class may be named in letters that this machine's fonts lack: a box stands for them, the table beside names it.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            # Without dates and versions, the same figure gives the same files.
-            if self.pixels:
-                figure.savefig(png, format="png", metadata={"Title": name, "Description": about, "Software": None})
+            if self.pictures:
+                figure.savefig(png, format="png", metadata={"Software": None})
             else:  # drawing lays a figure out, and a second time not quite as the first: so it is laid out as the PNG would have been
                 figure.set_dpi(SETTINGS["savefig.dpi"])
                 figure.draw_without_rendering()
                 figure.set_dpi(SETTINGS["figure.dpi"])
+            # Without dates and versions, the same figure gives the same file.
             figure.savefig(svg, format="svg", metadata={"Title": alt, "Description": about, "Date": None, "Creator": None})
-        write_bytes(self.folder / f"{name}.svg", svg.getvalue())
-        self._enter(name, {"kind": "figure", "alt": alt, "files": [f"{name}.png", f"{name}.svg"], "runs": runs})
-        if not self.pixels:
+        write_text(self.folder / f"{name}.svg", lean(svg.getvalue().decode()))
+        self._enter(name, {"kind": "figure", "alt": alt, "files": [f"{name}.svg"], "runs": runs})
+        if not self.pictures:
             return None
-        write_bytes(self.folder / f"{name}.png", png.getvalue())
         self.displays[name] = Image(data=lighter(png.getvalue()), format="png", alt=alt, width=int(100 * figure.get_figwidth()))
         return self.show(name)
 
@@ -111,14 +112,30 @@ class Report:
         write_json(self.folder / "index.json", [{"name": each, **found} for each, found in self.entries.items()])
 
 
-def lighter(png: bytes) -> bytes:
-    """A large picture in 256 colours, as a notebook shows it: a third of the bytes. The file beside it keeps them all."""
+def lean(svg: str) -> str:
+    """A drawing in fewer bytes: numbers to a hundredth of a point, no indentation, pictures without the transparency that they do not use."""
+    svg = re.sub(r"-?\d+\.\d{3,}(?![\w.])", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), svg)
+    return re.sub(r"(?<=data:image/png;base64,)[A-Za-z0-9+/=\s]+", lambda found: opaque(found[0]), re.sub(r"\n\s+", "\n", svg))
+
+
+def opaque(encoded: str) -> str:
     from PIL import Image
 
-    if len(png) < HEAVY:
-        return png
+    given = base64.b64decode(encoded)
+    picture, small = Image.open(io.BytesIO(given)), io.BytesIO()
+    if picture.mode == "RGBA" and picture.getextrema()[3] == (255, 255):
+        picture.convert("RGB").save(small, "PNG", optimize=True)
+    return base64.b64encode(min(filter(None, (given, small.getvalue())), key=len)).decode()
+
+
+def lighter(png: bytes) -> bytes:
+    """A picture in few colours, as a notebook shows it, at a third of the bytes: 64 do for lines and words, photographs get 256."""
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    colours = 64 if picture.getcolors(FEW) else 256
     small = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(256).save(small, "PNG", optimize=True)
+    picture.quantize(colours).save(small, "PNG", optimize=True)
     return min(png, small.getvalue(), key=len)
 
 
@@ -161,7 +178,7 @@ def _html(frame: pd.DataFrame, caption: str, runs: list[str]) -> str:
     body = "".join(
         "<tr>"
         + "".join(
-            f'<td style="text-align: {"right" if number else "left"}">{html.escape(cell(name, value))}</td>'
+            f'<td align="{"right" if number else "left"}">{html.escape(cell(name, value))}</td>'
             for name, number, value in zip(frame.columns, numeric, row, strict=True)
         )
         + "</tr>"

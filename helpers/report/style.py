@@ -37,10 +37,11 @@ SETTINGS = {
     "lines.linewidth": 1.8,
     "legend.frameon": False,
     "figure.dpi": 100,
-    "savefig.dpi": 150,
+    "savefig.dpi": 100,
     "figure.constrained_layout.use": True,
     "svg.hashsalt": "studies",  # the same figure gives the same file
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",  # words stay text, to be searched and read out; Verdana is as wide as the font they were laid out with
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],
 }
 
 

@@ -22,9 +22,8 @@ from helpers.runs import records
 from helpers.runs.config import RunConfig
 from helpers.runs.manifest import code_version
 from helpers.runs.records import Record
-from helpers.runs.seals import seal
 
-FORMAT = 1
+FORMAT = 2
 LARGEST = 10_000_000  # bytes: what can be mailed
 UNPACKED = 100 * LARGEST  # more is no archive of records, whatever it says
 MANIFEST = "manifest.json"
@@ -95,7 +94,6 @@ def take_in(path: Path) -> tuple[list[str], list[str], list[str]]:
             other = [record.id for record in arrived if here[record.id] and here[record.id].essence() != record.essence()]
             new = [record for record in arrived if here[record.id] is None]
             for record in new:
-                seal(record.path)  # of the bytes that the archive's own checksums have just vouched for
                 shutil.rmtree(folder / record.id, ignore_errors=True)  # a damaged one that could not be moved aside
                 record.path.rename(folder / record.id)
         for name, data in day.items():
@@ -150,30 +148,25 @@ def _check_entries(path: Path, infos: list[zipfile.ZipInfo]) -> None:
 
 
 def _check_content(path: Path, content: dict[str, bytes]) -> None:
-    """Every record has the name its config gives it, and its arrays, a zip again, a bearable size: known before any is loaded."""
-    unpacked = 0
+    """Every record has the name its config gives it, and its arrays a bearable size: known before any is loaded."""
+    left = UNPACKED
     for name, data in content.items():
         if DAY_NAME.fullmatch(name):
             continue
         run, file = NAME.fullmatch(name).groups()
         try:
-            values = json.loads(data) if file.endswith(".json") else {}
-            expected = _id_of(values) if file == "config.json" and isinstance(values, dict) else run
-            if file == "arrays.npz":
-                with zipfile.ZipFile(io.BytesIO(data)) as arrays:
-                    unpacked += sum(info.file_size for info in arrays.infolist())
+            expected = _id_of(json.loads(data)) if file == records.RECORD else run
+            if file == records.ARRAYS:
+                left -= sum(array.nbytes for array in records.unpacked(data, left).values())
         except Exception as error:  # as many kinds as there are ways to be wrong
             raise _refused(path, f"{run}/{file} cannot be read ({type(error).__name__}: {error})") from error
-        if not isinstance(values, dict):
-            raise _refused(path, f"{run}/{file} holds no object, but {type(values).__name__}")
         if expected != run:
             raise _refused(path, f"the record {run} holds the config of {expected}")
-        if unpacked > UNPACKED:
-            raise _refused(path, f"with {run}/{file} its arrays unpack to far more than records do")
 
 
-def _id_of(values: dict) -> str:
+def _id_of(content: dict[str, dict]) -> str:
     """The id of a record with this config; that of a range test holds only what the test depends on, so never a seed or epochs."""
+    values = content["config"]
     config = RunConfig(**values)
     return config.range_test_id if values == config.range_test_config() else config.id
 

@@ -1,14 +1,19 @@
 """Records: one folder a run, written whole or not at all, small enough to commit.
 
-config.json  manifest.json  metrics.csv  evaluations.json  arrays.npz (what the figures are drawn from)  SHA256SUMS (of these)
+record.json     config, manifest and evaluations
+metrics.csv     a row an epoch
+arrays.npz.xz   what the figures are drawn from, packed as a whole: the predictions of one run are much alike
 """
 
 import contextlib
 import functools
 import io
+import json
+import lzma
 import os
 import shutil
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +21,11 @@ import numpy as np
 import pandas as pd
 
 from helpers.core.errors import RecordError, UserError
-from helpers.core.files import read_json, results_dir, shown, why_not, write_bytes, write_json, write_text
-from helpers.runs.seals import seal
+from helpers.core.files import read_json, results_dir, shown, why_not, write_bytes, write_text
 
-FILES = ("config.json", "manifest.json", "metrics.csv", "evaluations.json", "arrays.npz")
+RECORD, METRICS, ARRAYS = FILES = ("record.json", "metrics.csv", "arrays.npz.xz")
+SECTIONS = ("config", "manifest", "evaluations")  # of record.json
+PACKING = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 0, "lp": 1, "pb": 1}]  # contexts by every other byte suit half floats: 2 % less
 LARGEST = 300_000  # bytes of arrays a record may hold
 VOLATILE = (
     "seconds",
@@ -51,47 +57,53 @@ class Record:
         return self.path.name
 
     @functools.cached_property
+    def content(self) -> dict[str, dict]:
+        """record.json, whose parts are config, manifest and evaluations."""
+        content = read_json(self.path / RECORD)
+        if not isinstance(content, dict) or any(not isinstance(content.get(name), dict) for name in SECTIONS):
+            raise RecordError(f"{shown(self.path / RECORD)} holds no {', '.join(SECTIONS)}. Delete its folder and run again.")
+        return content
+
+    @property
     def config(self) -> dict:
-        return read_json(self.path / "config.json")
+        return self.content["config"]
 
-    @functools.cached_property
+    @property
     def manifest(self) -> dict:
-        return read_json(self.path / "manifest.json")
+        return self.content["manifest"]
 
-    @functools.cached_property
+    @property
     def evaluations(self) -> dict[str, dict]:
-        return read_json(self.path / "evaluations.json")
+        return self.content["evaluations"]
 
     @functools.cached_property
     def metrics(self) -> pd.DataFrame:
         with contextlib.suppress(pd.errors.EmptyDataError):
-            return pd.read_csv(self.path / "metrics.csv")
+            return pd.read_csv(self.path / METRICS)
         return pd.DataFrame()
 
     @functools.cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         try:
-            with np.load(self.path / "arrays.npz", allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, EOFError, KeyError) as error:
-            raise RecordError(f"{shown(self.path / 'arrays.npz')} is damaged ({error}). Delete its folder and run again.") from error
+            return unpacked((self.path / ARRAYS).read_bytes())
+        except (OSError, ValueError, EOFError, KeyError, lzma.LZMAError, zipfile.BadZipFile) as error:
+            raise RecordError(f"{shown(self.path / ARRAYS)} is damaged ({error}). Delete its folder and run again.") from error
 
     def check(self) -> "Record":
-        """Read everything once; an error that names the file where something is missing or cut short."""
+        """That nothing is missing or cut short, without reading what may never be asked for: thousands are looked at before one is drawn."""
         for name in FILES:
             if not (self.path / name).is_file():
                 raise RecordError(f"{shown(self.path)} has no {name}: it was cut short. Delete the folder and run again.")
-        try:
-            _ = self.config, self.manifest, self.evaluations, self.metrics, self.arrays
-        except RecordError:
-            raise
-        except Exception as error:  # a cut file fails in as many ways as there are parsers
-            raise RecordError(f"{shown(self.path)} cannot be read ({type(error).__name__}: {error}). Delete it and run again.") from error
-        epochs = self.config.get("training", {}).get("epochs", len(self.metrics))
-        if len(self.metrics) != epochs or not (self.path / "metrics.csv").read_bytes().endswith(b"\n"):
-            raise RecordError(
-                f"{shown(self.path / 'metrics.csv')} was cut short: {len(self.metrics)} of {epochs} epochs. Delete its folder and run again."
-            )
+        lines = (self.path / METRICS).read_bytes()
+        epochs = self.config.get("training", {}).get("epochs")
+        if not lines.endswith(b"\n") or (epochs is not None and lines.count(b"\n") != epochs + 1):
+            found = max(lines.count(b"\n") - 1, 0)
+            raise RecordError(f"{shown(self.path / METRICS)} was cut short: {found} of {epochs or 'some'} epochs. Delete its folder and run again.")
+        with open(self.path / ARRAYS, "rb") as file:
+            head, size = file.read(6), file.seek(0, os.SEEK_END)
+            file.seek(max(size - 2, 0))
+            if head != b"\xfd7zXZ\x00" or file.read() != b"YZ":
+                raise RecordError(f"{shown(self.path / ARRAYS)} was cut short. Delete its folder and run again.")
         return self
 
     def essence(self) -> dict:
@@ -122,22 +134,27 @@ def find(run: str) -> Record | None:
         return None
 
 
+def everything() -> list[Record]:
+    """Every record there is, by its id; what begins with a dot is half written or set aside."""
+    return [Record(path.parent) for path in sorted(runs_dir().glob(f"*/{RECORD}")) if not path.parent.name.startswith(".")]
+
+
 def save(run: str, *, config: dict, manifest: dict, metrics: list[dict], evaluations: dict, arrays: dict[str, np.ndarray]) -> Record:
     """Write a record beside its place and rename it in; two processes that finish the same run leave one record."""
-    packed = io.BytesIO()
-    np.savez_compressed(packed, **arrays)
-    if packed.tell() > LARGEST:
+    content = {"config": config, "manifest": manifest, "evaluations": evaluations}
+    packed = packed_arrays(arrays)
+    if len(packed) > LARGEST:
         sizes = ", ".join(f"{k} {v.nbytes // 1000} kB" for k, v in sorted(arrays.items(), key=lambda item: -item[1].nbytes)[:3])
-        raise UserError(f"The arrays of {run} are {packed.tell() // 1000} kB, a record holds {LARGEST // 1000}; largest: {sizes}.")
-    path = runs_dir() / run
+        raise UserError(f"The arrays of {run} are {len(packed) // 1000} kB, a record holds {LARGEST // 1000}; largest: {sizes}.")
+    return write(runs_dir() / run, content, pd.DataFrame(metrics).to_csv(index=False), packed)
+
+
+def write(path: Path, content: dict[str, dict], metrics: str, arrays: bytes) -> Record:
     part = _empty_folder(path)
     try:
-        write_json(part / "config.json", config)
-        write_json(part / "manifest.json", manifest)
-        write_text(part / "metrics.csv", pd.DataFrame(metrics).to_csv(index=False))
-        write_json(part / "evaluations.json", evaluations)
-        write_bytes(part / "arrays.npz", packed.getvalue())
-        seal(part)
+        write_text(part / RECORD, json.dumps(content, sort_keys=True, allow_nan=False, separators=(",", ":")) + "\n")
+        write_text(part / METRICS, metrics)
+        write_bytes(part / ARRAYS, arrays)
         part.chmod(0o755)
         if path.exists():
             shutil.rmtree(path)
@@ -147,6 +164,22 @@ def save(run: str, *, config: dict, manifest: dict, metrics: list[dict], evaluat
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return Record(path)
+
+
+def packed_arrays(arrays: dict[str, np.ndarray]) -> bytes:
+    plain = io.BytesIO()
+    np.savez(plain, **arrays)
+    return lzma.compress(plain.getvalue(), check=lzma.CHECK_CRC32, filters=PACKING)
+
+
+def unpacked(packed: bytes, most: int = -1) -> dict[str, np.ndarray]:
+    """The arrays; an error where they come to more than so many bytes, or to anything that numpy would have to unpickle."""
+    opened = lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
+    plain = opened.decompress(packed, max_length=most)
+    if not opened.eof:
+        raise ValueError("cut short, or more than a record holds")
+    with np.load(io.BytesIO(plain), allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
 
 
 def _empty_folder(path: Path) -> Path:

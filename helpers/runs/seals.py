@@ -1,43 +1,60 @@
-"""The checksums of a record, in a file within its folder: whether it still holds what was recorded is known wherever it is copied to.
+"""The checksums of all records in a folder of runs, in one file as `sha256sum` writes it: `sha256sum -c SHA256SUMS` checks without this code.
 
-One file a record, so that records of several machines come together without touching each other's lines; as `sha256sum` writes it,
-so that `sha256sum -c SHA256SUMS` checks it without this code.
+`make claims` writes down what is new; what stands there is never written anew. The demo's records are made again on every machine and
+are nobody's evidence: they have no seal.
 """
 
 import hashlib
 from pathlib import Path
 
+from helpers.core.errors import RecordError
 from helpers.core.files import shown, write_text
 
 SEAL = "SHA256SUMS"
 
 
-def seal(folder: Path) -> None:
-    """Write down what the files of a record are."""
-    write_text(folder / SEAL, "".join(f"{digest}  {name}\n" for name, digest in _digests(folder).items()))
-
-
 def seal_new(runs: Path) -> list[str]:
-    """Seal the records that have no seal yet, as those have that were made before there were seals; their ids. A seal is never written anew."""
-    new = [folder for folder in folders(runs) if not (folder / SEAL).is_file()]
-    for folder in new:
-        seal(folder)
-    return [folder.name for folder in new]
+    """Write down the files of the records that have no lines yet; their ids."""
+    sealed = sealed_in(runs)
+    new = {folder.name: _digests(folder) for folder in folders(runs) if folder.name not in sealed}
+    if new:
+        lines = [f"{digest}  {run}/{name}\n" for run, files in sorted((sealed | new).items()) for name, digest in sorted(files.items())]
+        write_text(runs / SEAL, "".join(lines))
+    return list(new)
 
 
-def broken(folder: Path) -> list[str]:
-    """What in a record is not as its seal says, a sentence each; none where all is."""
+def sealed_in(runs: Path) -> dict[str, dict[str, str]]:
+    """Each record's files and their checksums, as they were written down."""
     try:
-        lines = (folder / SEAL).read_text(encoding="utf-8").splitlines()
-        sealed = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-    except FileNotFoundError:
-        return [f"{shown(folder)} has no {SEAL}: nothing says what was recorded. `make claims` seals records that are new."]
+        lines = (runs / SEAL).read_text(encoding="utf-8").splitlines() if (runs / SEAL).is_file() else []
+        found: dict[str, dict[str, str]] = {}
+        for digest, path in (line.split("  ", 1) for line in lines):
+            run, name = path.split("/")
+            found.setdefault(run, {})[name] = digest
     except (OSError, ValueError) as error:
-        return [f"{shown(folder / SEAL)} cannot be read ({error}). `git checkout {shown(folder)}` restores it."]
-    there = _digests(folder)
+        raise RecordError(f"{shown(runs / SEAL)} cannot be read ({error}). `git checkout {shown(runs / SEAL)}` restores it.") from error
+    return found
+
+
+def broken(runs: Path) -> list[str]:
+    """What in the records is not as their seal says, a sentence each; none where all is."""
+    sealed, said = sealed_in(runs), []
+    there = {folder.name: folder for folder in folders(runs)}
+    for run in sorted(there.keys() | sealed.keys()):
+        folder, files = runs / run, sealed.get(run)
+        if run not in there:
+            said.append(f"{shown(folder)} is gone, and {SEAL} names it: `git checkout {shown(folder)}` restores it.")
+        elif files is None:
+            said.append(f"{shown(folder)} has no line in {SEAL}: nothing says what was recorded. `make claims` seals records that are new.")
+        else:
+            said += _changed(folder, files, _digests(folder))
+    return said
+
+
+def _changed(folder: Path, sealed: dict[str, str], there: dict[str, str]) -> list[str]:
     mend = f"`git checkout {shown(folder)}` restores what was committed."
-    said = [f"{shown(folder / name)} is gone, and the record's {SEAL} names it: {mend}" for name in sealed if name not in there]
-    said += [f"{shown(folder / name)} is in no line of the record's {SEAL}." for name in there if name not in sealed]
+    said = [f"{shown(folder / name)} is gone, and {SEAL} names it: {mend}" for name in sealed if name not in there]
+    said += [f"{shown(folder / name)} is in no line of {SEAL}." for name in there if name not in sealed]
     return said + [
         f"{shown(folder / name)} does not match its hash: sealed as {digest[:12]}…, now {there[name][:12]}…. {mend}"
         for name, digest in sealed.items()
@@ -46,10 +63,11 @@ def broken(folder: Path) -> list[str]:
 
 
 def folders(runs: Path) -> list[Path]:
-    """The records in a folder of runs; what begins with a dot is half written or set aside."""
-    return sorted(path for path in runs.iterdir() if path.is_dir() and not path.name.startswith(".")) if runs.is_dir() else []
+    """The records of a folder of runs that are evidence; what begins with a dot is half written or set aside."""
+    found = runs.iterdir() if runs.is_dir() else ()
+    return sorted(path for path in found if path.is_dir() and not path.name.startswith((".", "embedded-")))
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != SEAL and not path.name.startswith("."))
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

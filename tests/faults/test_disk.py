@@ -35,7 +35,7 @@ def test_a_full_disk_at_a_checkpoint_keeps_the_one_before(house, tiny, undisturb
 
 @pytest.mark.parametrize(
     ("call", "text", "says"),
-    [("replace", "arrays.npz", "arrays.npz"), ("rename", ".embedded-", "embedded-"), ("replace", ".safetensors", ".safetensors")],
+    [("replace", "arrays.npz.xz", "arrays.npz.xz"), ("rename", ".embedded-", "embedded-"), ("replace", ".safetensors", ".safetensors")],
 )
 def test_a_full_disk_at_the_end_costs_no_training(house, tiny, undisturbed, steps, failing, call, text, says):
     config = tiny()
@@ -88,10 +88,10 @@ def test_a_record_cut_between_two_rows_is_noticed_and_made_again(house, tiny, un
 
 def test_a_damaged_record_in_a_read_only_folder_counts_as_missing(house, tiny, failing, capsys):
     record = records.save("x-1", config={}, manifest={}, metrics=[], evaluations={}, arrays={})
-    (record.path / "manifest.json").write_text("{")
+    (record.path / "record.json").write_text("{")
     failing("rename", "x-1", errno.EROFS)
     assert records.find("x-1") is None
-    assert "manifest.json" in capsys.readouterr().out
+    assert "record.json" in capsys.readouterr().out
 
 
 def stopped_after(config, count):

@@ -106,10 +106,10 @@ def test_the_tables_hold_what_was_measured_and_mark_what_is_missing(results, pag
     )
     assert "| ConvNeXt | RAdam @3/8 | 81.7 | missing | 0 | — |" in "\n".join(rows)
     assert "(results/backbone_contest/cpu/optimizers.md)" in block(page, "main-table")
-    assert block(page, "main-figure").strip() == ("![Accuracy of three backbones.](results/backbone_contest/cpu/accuracy_by_backbone.png)")
+    assert block(page, "main-figure").strip() == ("![Accuracy of three backbones.](results/backbone_contest/cpu/accuracy_by_backbone.svg)")
     assert "| linear | 31.25 | 70.00 [" in block(page, "headline") and "| 38.75 |" in block(page, "headline")
     assert "| backbone_contest | cpu | stopped early | 2 of 4 | 1.00 |" in block(page, "notebooks")
-    assert "(results/backbone_contest/cpu/backbone_contest.html)" in block(page, "notebooks")
+    assert "(results/backbone_contest/cpu/backbone_contest.ipynb)" in block(page, "notebooks")
 
 
 def test_verdicts_and_ledger(results, page):
@@ -127,7 +127,7 @@ def test_verdicts_and_ledger(results, page):
     assert "| claim | backbone_contest, cpu | backbone_contest, cpu-fair |" in ledger
     assert (
         "| C1 | supported | undecided |" in ledger
-        and "long end | [accuracy_by_backbone](backbone_contest/cpu/accuracy_by_backbone.png) |" in ledger
+        and "long end | [accuracy_by_backbone](backbone_contest/cpu/accuracy_by_backbone.svg) |" in ledger
     )
     rows = pd.read_csv(results / "claims.csv", keep_default_na=False).set_index(["claim", "variant"])
     assert list(rows.loc[("C1", "cpu"), ["ours", "low", "high", "verdict", "scope"]]) == [

@@ -12,7 +12,6 @@ from helpers.commands import campaign as command
 from helpers.core.errors import RecordError, UserError
 from helpers.runs import archive, records
 from helpers.runs.config import RangeTest, RunConfig
-from helpers.runs.seals import broken
 
 CONFIGS = {config.id: config for config in (RunConfig(data={"dataset": "x"}, seed=seed) for seed in range(2))}
 ONE, TWO = sorted(CONFIGS)
@@ -65,7 +64,6 @@ def test_records_arrive_as_they_were_and_a_second_time_change_nothing(mailed, he
     assert archive.take_in(mailed) == ([ONE, TWO], [], [])
     taken = records.Record(records.runs_dir() / TWO).check()
     assert taken.evaluations == {"linear": {"top1": 60.0}} and taken.metrics["loss"][0] == 0.1 + 0.2
-    assert broken(taken.path) == []
     assert archive.take_in(mailed) == ([], [ONE, TWO], [])
     assert sorted(path.name for path in records.runs_dir().iterdir()) == [ONE, TWO]
     here("first")
@@ -91,8 +89,8 @@ def test_only_the_runs_asked_for_are_exported(here, tmp_path):
 
 
 def test_a_damaged_record_is_not_exported(here, tmp_path):
-    (save().path / "evaluations.json").write_text("{")
-    with pytest.raises(RecordError, match="evaluations.json"):
+    (save().path / "record.json").write_text("{")
+    with pytest.raises(RecordError, match="record.json"):
         archive.export(tmp_path / "a.zip")
     assert not (tmp_path / "a.zip").exists()
 
@@ -123,37 +121,37 @@ def test_times_and_hosts_may_differ(mailed):
 
 
 def test_a_damaged_record_is_replaced_by_the_archives(mailed, capsys):
-    (save(TWO, 60.0).path / "manifest.json").write_text("{")
+    (save(TWO, 60.0).path / "record.json").write_text("{")
     assert archive.take_in(mailed) == ([ONE, TWO], [], [])
     assert records.find(TWO) and "moved aside" in capsys.readouterr().out
 
 
 def other_format(content):
-    content["manifest.json"] = content["manifest.json"].replace(b'"format": 1', b'"format": 2')
+    content["manifest.json"] = content["manifest.json"].replace(b'"format": 2', b'"format": 3')
 
 
 def wrong_byte(content):
-    content[f"results/runs/{ONE}/evaluations.json"] = content[f"results/runs/{ONE}/evaluations.json"].replace(b"50", b"99")
+    content[f"results/runs/{ONE}/record.json"] = content[f"results/runs/{ONE}/record.json"].replace(b"50", b"99")
 
 
 def unsigned(content):
-    content["results/runs/x-3/config.json"] = b"{}"
+    content["results/runs/x-3/record.json"] = b"{}"
 
 
 def missing(content):
-    del content[f"results/runs/{ONE}/config.json"]
+    del content[f"results/runs/{ONE}/record.json"]
 
 
 def outside(content):
-    content["results/runs/../../../evil/config.json"] = b"{}"
+    content["results/runs/../../../evil/record.json"] = b"{}"
 
 
 def hidden(content):
-    content["results/runs/.x/config.json"] = b"{}"
+    content["results/runs/.x/record.json"] = b"{}"
 
 
 def absolute(content):
-    content["/results/runs/x-3/config.json"] = b"{}"
+    content["/results/runs/x-3/record.json"] = b"{}"
 
 
 def other_file(content):
@@ -171,11 +169,11 @@ def strange_manifest(content):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (other_format, "it has format 2, and this version of the code reads format 1"),
-        (wrong_byte, f"{ONE}/evaluations.json is not what its checksum says"),
-        (unsigned, "x-3/config.json is not what its checksum says"),
-        (missing, f"{ONE}/config.json is not what its checksum says"),
-        (outside, "evil/config.json' is no file of a record"),
+        (other_format, "it has format 3, and this version of the code reads format 2"),
+        (wrong_byte, f"{ONE}/record.json is not what its checksum says"),
+        (unsigned, "x-3/record.json is not what its checksum says"),
+        (missing, f"{ONE}/record.json is not what its checksum says"),
+        (outside, "evil/record.json' is no file of a record"),
         (hidden, "is no file of a record"),
         (absolute, "is no file of a record"),
         (other_file, "run.py' is no file of a record"),
@@ -204,12 +202,17 @@ def forged(path, changes):
 @pytest.mark.parametrize(
     ("file", "data", "says"),
     [
-        ("evaluations.json", b"{", "evaluations.json cannot be read"),
-        ("manifest.json", b"3", "manifest.json holds no object, but int"),
-        ("config.json", b"[1, 2]", "config.json holds no object, but list"),
-        ("config.json", json.dumps(CONFIGS[TWO].changes()).encode(), f"the record {ONE} holds the config of {TWO}"),
-        ("config.json", b'{"sead": 1}', "config.json cannot be read .*seed"),
-        ("arrays.npz", b"PK", "arrays.npz cannot be read"),
+        ("record.json", b"{", "record.json cannot be read"),
+        ("record.json", b"3", "record.json cannot be read"),
+        (
+            "record.json",
+            json.dumps({"config": CONFIGS[ONE].changes(), "manifest": 3, "evaluations": {}}).encode(),
+            "holds no config, manifest",
+        ),
+        ("record.json", b'{"config": [1, 2]}', "record.json cannot be read"),
+        ("record.json", json.dumps({"config": CONFIGS[TWO].changes()}).encode(), f"the record {ONE} holds the config of {TWO}"),
+        ("record.json", b'{"config": {"sead": 1}}', "record.json cannot be read .*seed"),
+        ("arrays.npz.xz", b"PK", "arrays.npz.xz cannot be read"),
         ("metrics.csv", b"epoch,loss", "metrics.csv"),
     ],
 )
@@ -227,7 +230,7 @@ def test_a_range_test_has_the_name_that_its_config_gives_it(mailed, here, tmp_pa
     archive.export(tmp_path / "range.zip", [config.range_test_id])
     here("third")
     assert archive.take_in(tmp_path / "range.zip") == ([config.range_test_id], [], [])
-    forged(tmp_path / "range.zip", {f"{config.range_test_id}/config.json": json.dumps(config.changes()).encode()})
+    forged(tmp_path / "range.zip", {f"{config.range_test_id}/record.json": json.dumps({"config": config.changes()}).encode()})
     with pytest.raises(RecordError, match=f"{config.range_test_id} holds the config of {config.id}"):
         archive.take_in(tmp_path / "range.zip")
 
@@ -237,20 +240,20 @@ def test_arrays_that_unpack_to_more_than_records_hold_are_not_loaded(here, tmp_p
     archive.export(tmp_path / "a.zip")
     here("second")
     monkeypatch.setattr(archive, "UNPACKED", 100_000)
-    with pytest.raises(RecordError, match=f"{ONE}/arrays.npz its arrays unpack to far more"):
+    with pytest.raises(RecordError, match=f"{ONE}/arrays.npz.xz cannot be read .*more than a record holds"):
         archive.take_in(tmp_path / "a.zip")
 
 
 def test_another_way_of_packing_is_refused(mailed):
     with zipfile.ZipFile(mailed, "a") as packed:
-        packed.writestr(f"results/runs/{ONE}-3/config.json", "{}", zipfile.ZIP_LZMA)
+        packed.writestr(f"results/runs/{ONE}-3/record.json", "{}", zipfile.ZIP_LZMA)
     with pytest.raises(RecordError, match="is packed by method 14"):
         archive.take_in(mailed)
 
 
 def test_a_link_in_an_archive_is_refused(mailed):
     with zipfile.ZipFile(mailed, "a") as packed:
-        info = zipfile.ZipInfo("results/runs/x-3/config.json")
+        info = zipfile.ZipInfo("results/runs/x-3/record.json")
         info.external_attr = (stat.S_IFLNK | 0o777) << 16
         packed.writestr(info, "../../elsewhere")
     with pytest.raises(RecordError, match="is no file of a record"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.core.errors import UserError
+from helpers.core.errors import RecordError, UserError
 from helpers.runs import records
 
 
@@ -37,12 +37,29 @@ def test_a_record_comes_back_exactly(runs):
 def test_a_record_cut_short_counts_as_missing_and_is_kept_aside(runs, name, capsys):
     path = save().path / name
     path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 3])
-    if name == "metrics.csv":
+    if name == records.METRICS:
         path.unlink()
     assert records.find("x-1") is None
     assert "x-1" in capsys.readouterr().out
     assert (runs / ".damaged-x-1").is_dir()
     assert records.find("x-1") is None
+
+
+def test_only_what_is_asked_for_is_read(runs, monkeypatch):
+    save()
+    monkeypatch.setattr(records, "unpacked", lambda packed: pytest.fail("arrays were unpacked"))
+    monkeypatch.setattr(records.pd, "read_csv", lambda path: pytest.fail("metrics were parsed"))
+    assert records.find("x-1").evaluations["linear"]["top1"] == 50.0
+    assert [record.id for record in records.everything()] == ["x-1"]
+
+
+def test_arrays_that_do_not_hold_together_are_named_when_they_are_asked_for(runs):
+    path = save().path / records.ARRAYS
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 0xFF
+    path.write_bytes(whole)
+    with pytest.raises(RecordError, match="arrays.npz.xz is damaged.*Delete"):
+        _ = records.find("x-1").arrays
 
 
 def test_arrays_too_large_for_a_record_are_refused(runs):

@@ -100,8 +100,8 @@ def test_five_sigkills_change_nothing(house, monkeypatch):
 def test_the_same_config_gives_the_same_record_and_is_trained_once(house, monkeypatch):
     config = small(training={"rate": {"seeds": 1, "coarse_steps": 10, "fine_steps": 10}})
     first = run(config, "cpu")
-    stamp = (first.path / "manifest.json").stat().st_mtime_ns
-    assert (run(config, "cpu").path / "manifest.json").stat().st_mtime_ns == stamp
+    stamp = (first.path / "record.json").stat().st_mtime_ns
+    assert (run(config, "cpu").path / "record.json").stat().st_mtime_ns == stamp
     monkeypatch.setenv("RUNS_DIR", str(house / "again"))
     assert run(config, "cpu").essence() == first.essence()
     assert first.manifest["resolved"]["range_test"] == config.range_test_id

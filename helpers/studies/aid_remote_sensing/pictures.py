@@ -33,7 +33,7 @@ def sample_figure(s: Settings) -> Figure:
     figure, axes = canvas(len(sizes), len(rows), height=1.45 * len(sizes) + 0.9, width=1.35 * len(rows) + 0.9)
     for line, size in zip(axes, sizes, strict=True):
         for ax, row in zip(line, rows, strict=True):
-            ax.imshow(found[size].test.images[row].transpose(1, 2, 0), interpolation="nearest")
+            ax.imshow(found[size].test.images[row].transpose(1, 2, 0), interpolation="none")
             ax.set(xticks=[], yticks=[])
             ax.grid(False)
         line[0].set_ylabel(f"{size} px")

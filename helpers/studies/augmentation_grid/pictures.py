@@ -139,7 +139,7 @@ def _sized(picture: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
 
 
 def _show(ax, picture: np.ndarray) -> None:
-    ax.imshow(picture, interpolation="nearest")
+    ax.imshow(picture, interpolation="none")
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     for spine in ax.spines.values():

@@ -124,3 +124,11 @@ def test_the_check_of_results_can_fail():
     failed = {"output_type": "error"}
     assert problems_of({"metadata": {"widgets": {}}, "cells": [{"outputs": [failed]}]}) == ["widget state", "an error output"]
     assert MACHINE_PATH.search('File "/home/someone/helpers/x.py"') and not MACHINE_PATH.search("https://example.org/home/page")
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_lines_of_prose_end_where_a_screen_ends(path):
+    long = [
+        line for cell in cells(path) if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).splitlines() if len(line) > 120
+    ]
+    assert [line for line in long if not line.startswith("|")] == []

@@ -9,7 +9,7 @@ SETTINGS = """
 from helpers.runs.config import RangeTest
 from helpers.studies.settings import StudySettings
 
-READINGS = {"as_written": "as written"}
+READINGS = ("as_written",)
 
 
 class Settings(StudySettings):

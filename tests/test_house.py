@@ -54,6 +54,28 @@ def test_notebooks_name_their_language(path):
     assert (kernel.get("name"), kernel.get("language")) == ("python3", "python"), "papermill needs it, and Jupyter would ask"
 
 
+def test_the_readme_is_short():
+    assert (ROOT / "README.md").stat().st_size < 12_000
+
+
+def test_results_are_light():
+    committed = [path for path in tracked() if path.is_relative_to(ROOT / "results")]
+    assert sum(path.stat().st_size for path in committed) < 25 * 2**20
+
+
+def test_links_of_the_guides_lead_somewhere():
+    for guide in (
+        "README.md",
+        "notebooks/README.md",
+        "helpers/README.md",
+        *(f"results/{path.stem}/README.md" for path in STUDIES),
+        "results/README.md",
+    ):
+        text = (ROOT / guide).read_text()
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+            assert target.startswith("http") or ((ROOT / guide).parent / target).exists(), f"{guide}: {target}"
+
+
 def test_helpers_files_are_short():
     long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in (ROOT / "helpers").rglob("*.py")}
     assert {name: count for name, count in long.items() if count > 300} == {}
@@ -78,7 +100,8 @@ def test_the_list_of_packages_stands_in_one_place():
 
 def test_commands_of_the_readme_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    used = set(re.findall(r"\bmake ([a-z]+(?:-[a-z]+)*)(?=[\s`]|$)", code_of((ROOT / "README.md").read_text())))
+    texts = [(ROOT / name).read_text() for name in ("README.md", "notebooks/README.md", "helpers/README.md")]
+    used = set(re.findall(r"\bmake ([a-z]+(?:-[a-z]+)*)(?=[\s`]|$)", code_of("\n".join(texts))))
     assert {"demo", "test"} <= used
     assert used <= targets
 

@@ -8,7 +8,7 @@ from helpers.commands import readme
 from helpers.core.errors import DataError, RecordError, UserError
 from helpers.core.files import REPOSITORY, shown
 from helpers.judging.claims import claims_text, write_claims
-from helpers.pages.blocks import command, variants
+from helpers.pages.blocks import command, variants, with_parameter
 from helpers.pages.redraw import in_turns, rejudge
 from helpers.runs.records import runs_dir
 from helpers.runs.seals import seal_new
@@ -38,11 +38,6 @@ def _put(folder: Path, verdicts) -> None:
         return
     print(f"Written: {shown(write_claims(verdicts, folder))}. Its other tables and figures are older; draw them with")
     print(f"  {with_parameter(command(folder.parent.name, folder.name), '-p train false')}")
-
-
-def with_parameter(line: str, parameter: str) -> str:
-    """A `make study` line with one more parameter."""
-    return line[:-1] + f' {parameter}"' if line.endswith('"') else f'{line} ARGS="{parameter}"'
 
 
 if __name__ == "__main__":

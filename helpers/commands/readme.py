@@ -1,4 +1,4 @@
-"""Write the README's generated blocks, the ledger of claims and results/methods.md from the results: python -m helpers.commands.readme [--check]."""
+"""Write the README's generated blocks and every generated page of results/ from what lies there: python -m helpers.commands.readme [--check]."""
 
 import argparse
 import re
@@ -7,10 +7,8 @@ from pathlib import Path
 
 from helpers.core.errors import RecordError, UserError, pick
 from helpers.core.files import REPOSITORY, results_dir, shown, write_text
-from helpers.pages import blocks as readme_blocks
-from helpers.pages import ledger, methods_page
+from helpers.pages import ledger, methods_page, overview
 
-BLOCKS = {**readme_blocks.BLOCKS, "ledger-summary": ledger.summary}
 BLOCK = re.compile(r"(<!-- begin: ([\w-]+) -->\n)(.*?)(<!-- end: \2 -->)", re.DOTALL)
 MARKER = re.compile(r"<!-- (?:begin|end): ")
 
@@ -22,7 +20,7 @@ def render(text: str) -> str:
         begin, name, old, end = found.groups()
         if MARKER.search(old):
             raise UserError(f"The block {name!r} of the README has another marker inside. Give each block its own begin and end.")
-        return f"{begin}\n{pick('block of the README', name, BLOCKS)()}\n\n{end}"
+        return f"{begin}\n{pick('block of the README', name, overview.BLOCKS)()}\n\n{end}"
 
     rest = BLOCK.sub("", text)
     if stray := MARKER.search(rest):
@@ -37,6 +35,7 @@ def pages(readme: Path) -> dict[Path, str]:
     rows = ledger.ledger()
     return {
         readme: render(readme.read_text(encoding="utf-8")),
+        **overview.pages(),
         results_dir() / "claims.md": ledger.page(rows),
         results_dir() / "claims.csv": ledger.csv_text(rows),
         methods_page.page_path(methods_page.MAIN): methods_page.page(),
@@ -45,7 +44,7 @@ def pages(readme: Path) -> dict[Path, str]:
 
 def main(arguments: list[str] | None = None, readme: Path = REPOSITORY / "README.md") -> int:
     """The exit code: 0 written (or, with --check, as the results give), 1 with --check where they differ, 2 something cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m helpers.commands.readme", description="Write the README's tables from the results.")
+    parser = argparse.ArgumentParser(prog="python -m helpers.commands.readme", description="Write the generated pages.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is not what the results give")
     given = parser.parse_args(arguments)
     try:

@@ -10,10 +10,11 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+from helpers import studies
 from helpers.core.errors import RecordError, UserError
 from helpers.core.files import REPOSITORY, cache_dir, read_json, results_dir, shown, write_text
-from helpers.pages.blocks import EXPECTED, MAIN, interval, missing, read_table, variants
-from helpers.pages.site_claims import SETTINGS, counted, entries, ledger, page_of, place_of, telling, words
+from helpers.pages.blocks import interval, missing, missing_variants, read_table, variants, words
+from helpers.pages.site_claims import counted, entries, ledger, page_of, place_of, telling
 from helpers.pages.site_html import GENERATOR, Notebook, Text, frame, page_size, picture, split_title
 from helpers.report.report import markdown
 
@@ -63,7 +64,9 @@ class Site:
         self.folder, self.pages = folder, 0
         self.variants = [path for path in variants() if (path / f"{path.parent.name}.ipynb").is_file()]
         texts = [path for name in ("methods.md", "bench/*.md") for path in sorted(results_dir().glob(name))]
-        self.texts = {"README.md": (REPOSITORY / "README.md", "about.html")}
+        guides = {"README.md": "about", "notebooks/README.md": "running", "helpers/README.md": "code", "results/README.md": "results"}
+        places = {name: results_dir() / "README.md" if name.startswith("results/") else REPOSITORY / name for name in guides}
+        self.texts = {name: (path, f"{guides[name]}.html") for name, path in places.items() if path.is_file()}
         for path in texts:
             name = path.relative_to(results_dir()).with_suffix("").as_posix()
             self.texts[f"results/{name}.md"] = (path, f"{name}.html")
@@ -83,9 +86,12 @@ class Site:
         for source, (path, page) in self.texts.items():
             title, rest = split_title(path.read_text(encoding="utf-8"))
             text = Text(partial(self.lead, source, page), partial(self.size, source))
-            self.put(page, "How to run the studies" if source == "README.md" else title, text.html(rest))
-        if "results/methods.md" not in self.texts:
-            self.put("methods.html", "The methods", f"<p>Not written yet: <code>make methods PRESET={MAIN}</code></p>")
+            self.put(page, "About" if source == "README.md" else title, text.html(rest))
+        for source, heading, command in (("methods.md", "The methods", "make methods PRESET=cpu"), ("README.md", "Results", "make claims")):
+            if f"results/{source}" not in self.texts:
+                self.put(
+                    "methods.html" if source == "methods.md" else "results.html", heading, f"<p>Not written yet: <code>{command}</code></p>"
+                )
         judged = [path for path in self.variants if (path / "claims.csv").is_file()]
         self.put("claims.html", "Ledger of claims", ledger(judged, {name: title for name, (title, _) in self.studies().items()}))
         self.put("index.html", "Self-supervised studies", self.first_page())
@@ -134,23 +140,23 @@ class Site:
             paragraphs = rest.strip().split("\n\n")
             question = next((each for each in paragraphs if each.startswith("**Question")), paragraphs[0])
             found[path.stem] = (title or path.stem, question)
-        return {name: found[name] for name in dict.fromkeys([*SETTINGS["main"], *found]) if name in found}
+        return {name: found[name] for name in studies.names() if name in found}
 
     def study(self, study: str, title: str, question: str) -> str:
         """A study's part of the first page."""
         text = Text(partial(self.lead, f"notebooks/{study}.ipynb", "index.html"), lambda url: None)
         here = [path for path in self.variants if path.parent.name == study]
         judged = [path for path in here if (path / "claims.csv").is_file()]
-        lacking = [name for name in EXPECTED.get(study, (MAIN,)) if name not in [path.name for path in here]]
+        lacking = missing_variants(study)
         parts = [f'<section><h2 id="{study}">{html.escape(title)}</h2>', text.html(question)]
         if here:
-            first = next((path for path in here if path.name == MAIN), here[0])
+            first = here[0]
             links = [self.variant(path) for path in here]
             if judged:
                 links.append(f'<a href="claims.html#{study}">The ledger of its claims, with all reasons and evidence</a>')
             links.append('<a href="methods.html">The methods, one by one</a>')
             parts += [main_figure(first), telling(judged), result(first), f"<ul>{''.join(f'<li>{link}</li>' for link in links)}</ul>"]
-        parts += [text.html(f"{words(name)}: {missing(name, study=study)}") for name in lacking]
+        parts += [text.html(f"{words(name)}: {missing(study, name)}") for name in lacking]
         return "\n".join([*parts, "</section>"])
 
     def variant(self, path: Path) -> str:
@@ -167,7 +173,7 @@ def copy(source: Path, target: Path) -> None:
 
 def main_figure(path: Path) -> str:
     figures = [entry for entry in entries(path) if entry["kind"] == "figure"]
-    wanted = SETTINGS["main"].get(path.parent.name)
+    wanted = studies.part(path.parent.name, "settings").SHOWN[0]
     found = [entry for entry in figures if entry["name"] == wanted] or [entry for entry in figures if entry["runs"]]
     if not found:
         return ""

@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from helpers.commands import readme
-from helpers.commands.claims import with_parameter
 from helpers.core.errors import DataError, RecordError, UserError
 from helpers.core.files import REPOSITORY, read_json, results_dir, write_json
 from helpers.gpu_day import page as gpu_day_page
-from helpers.pages.blocks import command, variants
+from helpers.pages.blocks import command, variants, with_parameter
 from helpers.pages.redraw import Redrawn, away_from_data, in_turns, redraw
 from helpers.report import compare
 from helpers.runs.records import runs_dir
@@ -129,13 +128,13 @@ def check_variant(folder: Path, fresh: Path, done: Redrawn, found: Findings) -> 
 
 
 def check_pages(page: Path, fresh: Path, found: Findings) -> None:
-    """README, ledger and page of methods beside what the redrawn results give."""
+    """README, ledger and the other pages beside what the redrawn results give."""
     with away_from_data(fresh):
         wanted = readme.pages(page)
     for path, text in wanted.items():
-        written = path if path == page else results_dir() / path.name
+        written = path if path == page else results_dir() / path.relative_to(fresh)
         found.count("generated pages")
-        name = path.name if path == page else f"results/{path.name}"
+        name = path.name if path == page else f"results/{path.relative_to(fresh).as_posix()}"
         if not written.is_file():
             found.problems.append(f"{name}: is not there; `make claims` writes it")
         else:

@@ -4,9 +4,10 @@ from collections import Counter
 
 import pandas as pd
 
+from helpers import studies
 from helpers.core.files import read_json
 from helpers.judging.claims import Claim, in_words, read_claims
-from helpers.pages.blocks import MAIN, command, count, read_verdicts, variants
+from helpers.pages.blocks import command, count, found_verdicts, variants
 from helpers.report.report import MISSING, markdown
 
 VERDICTS = ("supported", "contradicted", "undecided")
@@ -19,7 +20,7 @@ COLUMNS = (
 def ledger() -> pd.DataFrame:
     """A row for every claim in every variant of its study, in the order of claims.toml; one that no variant judged has a row that says so."""
     claims = read_claims()
-    found = {path: read_verdicts(path / "claims.csv") for path in variants() if (path / "claims.csv").is_file()}
+    found = {path: found_verdicts(path) for path in variants() if (path / "claims.csv").is_file()}
     rows = []
     for claim in claims.values():
         judged = [
@@ -41,7 +42,7 @@ def _judged(claim: Claim, path, row: dict) -> dict:
 def _unjudged(claim: Claim) -> dict:
     """No variant of its study is committed, or the claim was made after it was drawn."""
     none = dict.fromkeys(("ours", "low", "high"))
-    reason = f"not computed yet: `{command(claim.study, MAIN)}`"
+    reason = f"not computed yet: `{command(claim.study, studies.part(claim.study, 'settings').VARIANTS[0])}`"
     return (
         _about(claim) | none | {"variant": "", "seeds": 0, "runs": 0, "scope": "", "verdict": "undecided", "reason": reason, "figure": ""}
     )
@@ -99,7 +100,7 @@ def _readable(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary() -> str:
-    """The README's count of verdicts, a row a study and variant."""
+    """The count of verdicts, a row a study and variant."""
     rows = ledger()
     table = []
     for (study, variant), part in rows.groupby(["study", "variant"], sort=False):
@@ -111,5 +112,5 @@ def summary() -> str:
         )
     return (
         markdown(pd.DataFrame(table))
-        + "\n\nEvery claim with its interval, its reason and the figure that shows it: [results/claims.md](results/claims.md), [results/claims.csv](results/claims.csv)."
+        + "\n\nEvery claim with its interval, its reason and the figure that shows it: [claims.md](claims.md), [claims.csv](claims.csv)."
     )

@@ -137,7 +137,7 @@ def block(preset: str = MAIN) -> str:
     """What the README shows: every method, ours beside the best published."""
     found = entries(preset)
     table = overview(found, preset)[["method", "linear, ours [95 %]", "untrained", "published", "protocol"]]
-    table["method"] = [f"[{entry.card.title}](results/{page_path(preset).name}#{anchor(entry.card.title)})" for entry in found]
+    table["method"] = [f"[{entry.card.title}]({page_path(preset).name}#{anchor(entry.card.title)})" for entry in found]
     table.insert(1, "in configs", [f"`{entry.name}`" for entry in found])
     return f"{scale(found[0], preset)}\n\n{markdown(table)}\n\n{_to_do(found, preset)}".rstrip()
 

@@ -1,17 +1,15 @@
 """Claims on the site: the clearest verdicts of a study, and the ledger, where each claim leads to its evidence."""
 
 import html
-import tomllib
 from pathlib import Path
 
 import pandas as pd
 
 from helpers.core.files import read_json
 from helpers.judging.claims import Claim, read_claims, verdict_table
-from helpers.pages.blocks import READINGS, count, read_verdicts
+from helpers.pages.blocks import count, found_verdicts, words
 from helpers.pages.site_html import badge, boxed, folded, listed, plural
 
-SETTINGS = tomllib.loads(Path(__file__).with_name("site.toml").read_text(encoding="utf-8"))
 TELLING = 4  # verdicts of a study on the first page; the ledger has all
 
 
@@ -27,20 +25,15 @@ def entries(path: Path) -> list[dict]:
     return read_json(path / "index.json") if (path / "index.json").is_file() else []
 
 
-def words(variant: str) -> str:
-    preset, _, reading = variant.partition("-")
-    return f"preset {preset}, reading {READINGS.get(reading, reading)}"
-
-
 def counted(path: Path) -> str:
-    return count(read_verdicts(path / "claims.csv"))
+    return count(found_verdicts(path))
 
 
 def telling(paths: list[Path]) -> str:
     """The decided verdicts of a study, clearest first: those whose interval lies furthest from the margin in its own widths."""
     claims, found, judged = read_claims(), [], 0
     for path in paths:
-        frame = read_verdicts(path / "claims.csv")
+        frame = found_verdicts(path)
         judged += len(frame)
         for row, (_, told) in zip(frame.itertuples(), verdict_table(frame).iterrows(), strict=True):
             if row.verdict != "undecided":
@@ -74,7 +67,7 @@ def clearness(claim: Claim, row) -> float:
 def ledger(paths: list[Path], titles: dict[str, str]) -> str:
     """Every claim with its verdict in every variant, and links to where its evidence stands; studies in the order of `titles`."""
     claims = read_claims()
-    judged = {path: read_verdicts(path / "claims.csv") for path in paths}
+    judged = {path: found_verdicts(path) for path in paths}
     parts = [f"<p>A verdict holds for its scope only. Behind each stands where its evidence is; {badge('undecided')} says why.</p>"]
     parts += [] if paths else ["<p>No study was executed yet.</p>"]
     for study in (name for name in titles if any(path.parent.name == name for path in paths)):

@@ -16,7 +16,14 @@ GENERATOR = "self-supervised-studies"  # by which a folder is known as one that 
 LONG = 160  # characters of a reason that stand open; the parts of a longer one are folded
 ROWS = 30  # of a table, beyond which it scrolls within its box and the page stays short
 PHONE = 360  # pixels across of a small screen, less its margins
-PAGES = {"index.html": "Studies", "claims.html": "Claims", "methods.html": "Methods", "about.html": "How to run"}
+PAGES = {
+    "index.html": "Studies",
+    "claims.html": "Claims",
+    "methods.html": "Methods",
+    "results.html": "Results",
+    "running.html": "How to run",
+    "about.html": "About",
+}
 LEGIBLE = 0.7  # of a figure's width on paper, below which its text gets too small; a narrower screen scrolls it
 FRAME = """<!doctype html>
 <html lang="en">

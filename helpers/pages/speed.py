@@ -1,4 +1,4 @@
-"""What the README says of speed: read from results/bench/, never typed."""
+"""What the page of results says of speed: read from results/bench/, never typed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +13,8 @@ from helpers.gpu_day import page as gpu_day_page
 
 
 def link(path: Path) -> str:
-    """A path as the README names it."""
-    return f"results/{Path(path).relative_to(results_dir()).as_posix()}"
+    """A path as results/README.md names it."""
+    return Path(path).relative_to(results_dir()).as_posix()
 
 
 def speed() -> str:

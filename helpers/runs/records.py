@@ -98,7 +98,9 @@ class Record:
         epochs = self.config.get("training", {}).get("epochs")
         if not lines.endswith(b"\n") or (epochs is not None and lines.count(b"\n") != epochs + 1):
             found = max(lines.count(b"\n") - 1, 0)
-            raise RecordError(f"{shown(self.path / METRICS)} was cut short: {found} of {epochs or 'some'} epochs. Delete its folder and run again.")
+            raise RecordError(
+                f"{shown(self.path / METRICS)} was cut short: {found} of {epochs or 'some'} epochs. Delete its folder and run again."
+            )
         with open(self.path / ARRAYS, "rb") as file:
             head, size = file.read(6), file.seek(0, os.SEEK_END)
             file.seek(max(size - 2, 0))

@@ -154,14 +154,15 @@ def test_several_seeds_give_an_interval_over_seeds_without_those_that_collapsed(
     assert "| 41.00 [" in row and "(1 of 3 collapsed, left out)" in row
 
 
-def test_the_page_and_the_readme_s_block_are_written_with_its_tables(results, tmp_path):
+def test_the_page_and_its_table_among_the_results_are_written_with_its_tables(results, tmp_path):
     record("simclr")
     text = tmp_path / "README.md"
-    text.write_text("<!-- begin: methods -->\n<!-- end: methods -->\n")
+    text.write_text("By hand.\n")
     assert readme.main([], text) == 0 and readme.main(["--check"], text) == 0
     assert (results / "methods.md").read_text() == page()
     assert re.search(
-        r"\| \[SimCLR\]\(results/methods\.md#simclr\) \| `simclr` \| 40\.00 \[.*\] \| 28\.25 \| 94 \| linear \|", text.read_text()
+        r"\| \[SimCLR\]\(methods\.md#simclr\) \| `simclr` \| 40\.00 \[.*\] \| 28\.25 \| 94 \| linear \|",
+        (results / "README.md").read_text(),
     )
     record("supervised")
     assert readme.main(["--check"], text) == 1

@@ -1,4 +1,4 @@
-"""The README's generated blocks, from results that the study's own code wrote into a fake folder."""
+"""The README's generated blocks and the pages in results/, from results that the study's own code wrote into a fake folder."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from helpers.commands import readme
 from helpers.core.errors import RecordError, UserError
 from helpers.core.files import REPOSITORY
 from helpers.judging.claims import COLUMNS, judge_study, read_claims, write_claims
-from helpers.pages import blocks as readme_blocks
+from helpers.pages import blocks, overview, study_page
 from helpers.report.costs import cost_table
 from helpers.report.report import Report
 from helpers.report.style import canvas
@@ -20,7 +20,7 @@ from helpers.studies.backbone_contest import claims as contest
 from helpers.studies.backbone_contest import tables as contest_tables
 
 LABELS = np.arange(200) % 10
-TEXT = "# Title\n\nBy hand.\n\n" + "\n".join(f"<!-- begin: {name} -->\nold\n<!-- end: {name} -->\n" for name in readme.BLOCKS)
+TEXT = "# Title\n\nBy hand.\n\n" + "\n".join(f"<!-- begin: {name} -->\nold\n<!-- end: {name} -->\n" for name in overview.BLOCKS)
 
 
 def cells() -> pd.DataFrame:
@@ -76,40 +76,43 @@ def page(tmp_path):
     return path
 
 
+def overview_of(results) -> str:
+    return (results / "README.md").read_text()
+
+
 def block(page, name):
     return re.search(rf"<!-- begin: {name} -->\n(.*?)<!-- end: {name} -->", page.read_text(), re.DOTALL).group(1)
 
 
 def test_without_results_every_block_says_what_to_run(results, page):
     assert readme.main([], page) == 0
-    for name in ("main-table", "main-figure", "headline", "notebooks"):
-        assert "make study NAME=backbone_contest PRESET=cpu`" in block(page, name), name
-        assert not re.search(r"\d\.\d", block(page, name)), name
-    assert 'PRESET=cpu ARGS="-p reading fair"`' in block(page, "verdicts")
-    assert "make bench" in block(page, "speed")
+    assert "make study NAME=label_efficiency PRESET=cpu`" in block(page, "main-figure")
+    assert "make study NAME=backbone_contest PRESET=cpu`" in block(page, "studies") and not re.search(r"\d\.\d", block(page, "studies"))
+    assert "make bench" in overview_of(results) and "No executed notebook yet" in overview_of(results)
+    assert not list(results.glob("*/README.md")), "a study without results has no page"
     ledger = (results / "claims.md").read_text()
     assert "## Not judged yet" in ledger and "| C1 | backbone_contest | Under contrast alone" in ledger
     assert "undecided | not computed yet: `make study NAME=backbone_contest PRESET=cpu`" in ledger and not re.search(
         r"undecided \| \d", ledger
     )
-    assert "| backbone_contest | not computed yet | — | 11 | 0 | 0 | 11 |" in block(page, "ledger-summary")
+    assert "| backbone_contest | not computed yet | — | 11 | 0 | 0 | 11 |" in overview_of(results)
     assert page.read_text().startswith("# Title\n\nBy hand.\n") and "old" not in page.read_text()
 
 
 def test_the_tables_hold_what_was_measured_and_mark_what_is_missing(results, page):
     execute(results)
     assert readme.main([], page) == 0
-    rows = [line for line in block(page, "main-table").splitlines() if line.startswith("|")]
-    assert rows[0] == "| backbone | optimizer | published | ours [95 %] | n | interval over | encoder | stem |"
-    assert re.search(
-        r"\| ResNet \| RAdam @3/8 \| 84\.885 \| 70\.00 \[\d\d\.\d\d, \d\d\.\d\d\] \| 1 \| test images \| resnet_tiny \| stride2", rows[3]
-    )
-    assert "| ConvNeXt | RAdam @3/8 | 81.7 | missing | 0 | — |" in "\n".join(rows)
-    assert "(results/backbone_contest/cpu/optimizers.md)" in block(page, "main-table")
-    assert block(page, "main-figure").strip() == ("![Accuracy of three backbones.](results/backbone_contest/cpu/accuracy_by_backbone.svg)")
-    assert "| linear | 31.25 | 70.00 [" in block(page, "headline") and "| 38.75 |" in block(page, "headline")
-    assert "| backbone_contest | cpu | stopped early | 2 of 4 | 1.00 |" in block(page, "notebooks")
-    assert "(results/backbone_contest/cpu/backbone_contest.ipynb)" in block(page, "notebooks")
+    own = (results / "backbone_contest" / "README.md").read_text()
+    assert own.startswith("# The backbone contest\n") and "**Question.**" in own
+    rows = [line for line in own.splitlines() if line.startswith("|")]
+    assert re.search(r"\| ResNet \| RAdam @3/8 \| 84\.885 \| 70\.00 \| \d\d\.\d\d \| \d\d\.\d\d \|.* 1 \| test images", "\n".join(rows))
+    assert "| ConvNeXt | RAdam @3/8 | 81.7 | — |" in "\n".join(rows)
+    assert "[The runs behind it](cpu/optimizers.md)" in own
+    assert "![Accuracy of three backbones.](cpu/accuracy_by_backbone.svg)" in own
+    assert "| linear | 31.25 | 70.00 |" in own and "2 of 4 runs, 1.00 hours" in own
+    assert 'Preset `cpu`, reading *fair*: `make study NAME=backbone_contest PRESET=cpu ARGS="-p reading fair"`' in own
+    assert "| [backbone_contest](backbone_contest/README.md) | cpu | stopped early | 2 of 4 | 1.00 |" in overview_of(results)
+    assert "(backbone_contest/cpu/backbone_contest.ipynb)" in overview_of(results)
 
 
 def test_verdicts_and_ledger(results, page):
@@ -119,11 +122,14 @@ def test_verdicts_and_ledger(results, page):
     write_claims(frame, folder)
     execute(results, "cpu-fair")
     readme.main([], page)
-    text, ledger = block(page, "verdicts"), (results / "claims.md").read_text()
+    text, ledger = ((results / name).read_text() for name in ("backbone_contest/README.md", "claims.md"))
     first = next(line for line in text.splitlines() if line.startswith("| C1 |"))
     assert "| 3.50 [1.25, 5.75] | supported | long long" in first and first.endswith("… |") and len(first) < 400
-    assert f"1 supported, {len(frame) - 1} undecided" in text and "scope *reduced*" in text
-    assert "reading *as run*.** *Not computed yet" in text
+    assert f"1 supported, {len(frame) - 1} undecided" in text
+    assert "*Not computed yet: Preset `cpu`, reading *as run*" in text
+    said = block(page, "studies")
+    assert "**Supported** (reduced): Under contrast alone" in said and "Ours 3.50 [1.25, 5.75] points" in said
+    assert "In the preset cpu, reading fair: undecided," in said, "a reading that says otherwise is named"
     assert "| claim | backbone_contest, cpu | backbone_contest, cpu-fair |" in ledger
     assert (
         "| C1 | supported | undecided |" in ledger
@@ -139,20 +145,20 @@ def test_verdicts_and_ledger(results, page):
     ]
     assert rows.loc[("C5", "cpu"), "figure"] == "" and rows.loc[("D1", ""), "reason"].startswith("not computed yet")
     assert set(rows.index.get_level_values("claim")) == set(read_claims())
-    assert f"| backbone_contest | cpu | reduced | {len(frame)} | 1 | 0 | {len(frame) - 1} |" in block(page, "ledger-summary")
+    assert f"| backbone_contest | cpu | reduced | {len(frame)} | 1 | 0 | {len(frame) - 1} |" in overview_of(results)
 
 
 def test_demo_results_are_left_out(results, page):
     execute(results, "demo")
     execute(results, "demo-fair")
     readme.main([], page)
-    assert "demo" not in block(page, "verdicts") + block(page, "notebooks") + (results / "claims.md").read_text()
+    assert "demo" not in overview_of(results) + (results / "claims.md").read_text()
 
 
 def test_a_notebook_that_was_cut_off_says_so(results, page):
     execute(results, first="stopped")
     readme.main([], page)
-    assert "| stopped early |" in block(page, "notebooks")
+    assert "| stopped early |" in overview_of(results)
 
 
 def test_speed(results, page):
@@ -171,12 +177,12 @@ def test_speed(results, page):
     )
     (results / "bench" / "projection-z1.json").write_text(json.dumps({"chip": {"name": "Z1"}, "rows": [projected]}))
     readme.main([], page)
-    text = block(page, "speed")
+    text = overview_of(results)
     assert "| simclr, resnet18 (cifar), batch 256 | 90.4 | 0.90 | 2.25 | — | — | 5.0 |" in text
-    assert "(results/bench/projection-z1.md): a projection, never measured" in text
+    assert "(bench/projection-z1.md): a projection, never measured" in text
     assert "| simclr, resnet50 (cifar), batch 512 | 4.2 | 4.0 |" in text
     assert "500 x 8 features on A chip: one fit 4.2 times as fast as scikit-learn's LogisticRegression (-0.10 points)" in text
-    assert "(results/bench/a-chip-together.md), 2 processes on A chip" in text and "resnet_tiny 1.26." in text
+    assert "(bench/a-chip-together.md), 2 processes on A chip" in text and "resnet_tiny 1.26." in text
     assert "plain fp32: vit_micro -0.20 (seeds spread over 0.90, n = 3)." in text
 
 
@@ -201,10 +207,10 @@ def test_writing_twice_changes_nothing(results, page):
 @pytest.mark.parametrize(
     "text, says",
     [
-        ("<!-- begin: main-tabel -->\n<!-- end: main-tabel -->", "'main-table'"),
-        ("<!-- begin: speed -->\n", "no partner: <!-- begin: speed -->"),
-        ("<!-- end: speed -->\n", "no partner"),
-        ("<!-- begin: speed -->\n<!-- begin: presets -->\n<!-- end: speed -->\n", "marker inside"),
+        ("<!-- begin: main-figur -->\n<!-- end: main-figur -->", "'main-figure'"),
+        ("<!-- begin: studies -->\n", "no partner: <!-- begin: studies -->"),
+        ("<!-- end: studies -->\n", "no partner"),
+        ("<!-- begin: studies -->\n<!-- begin: main-figure -->\n<!-- end: studies -->\n", "marker inside"),
     ],
 )
 def test_markers_that_are_wrong(results, text, says):
@@ -214,31 +220,33 @@ def test_markers_that_are_wrong(results, text, says):
 
 def test_damaged_tables_are_errors_not_blanks(results, page, capsys):
     folder = execute(results)
-    (folder / "optimizers.csv").write_text("backbone,ours\nResNet,1\n")
+    (folder / "optimizers.csv").write_text("")
     assert readme.main([], page) == 2
     assert "optimizers.csv" in capsys.readouterr().err and page.read_text() == TEXT
     write_claims(pd.DataFrame([dict.fromkeys(COLUMNS, "C99")]), folder)
     with pytest.raises(RecordError, match="C99.*make study NAME=backbone_contest PRESET=cpu"):
-        readme_blocks.verdicts("backbone_contest")
+        blocks.found_verdicts(folder)
 
 
 def test_presets_are_those_of_the_file():
-    rows = readme_blocks.presets().splitlines()
+    rows = study_page.presets("backbone_contest").splitlines()
     assert [row.split("|")[1].strip() for row in rows[2:]] == ["`demo`", "`cpu`", "`gpu`", "`paper`"]
-    assert "resnet50 (cifar)" in rows[-1] and "| all |" in rows[-1] and "| 500 |" in rows[-1]
+    assert "| paper | cifar10 | all | all |" in rows[-1] and "| 500 |" in rows[-1]
 
 
 def test_the_repository_shows_every_block():
     found = re.findall(r"<!-- begin: ([\w-]+) -->", (REPOSITORY / "README.md").read_text())
-    assert sorted(found) == sorted(readme.BLOCKS)
+    assert sorted(found) == sorted(overview.BLOCKS)
 
 
 def test_the_race_stands_beside_the_published_one_or_says_how_to_run_it(results, page):
     columns = {"who": ["ours", "theirs"], "net": ["a", "b"], "data": ["x", "x"], "target (%)": [55, 90], "seconds": [200.5, 5940.0]}
     columns |= {"low": [190.0, None], "high": [211.0, None], "n": [3, 3], "device": ["chip", "A100"], "note": ["not the same race", ""]}
-    assert readme.main([], page) == 0 and "make study NAME=speedrun PRESET=cpu`" in block(page, "race")
-    Report(results / "speedrun" / "cpu").table("result", pd.DataFrame(columns), "Mean seconds to the target.", ["x-1"])
+    assert readme.main([], page) == 0 and "make study NAME=speedrun PRESET=cpu`" in block(page, "studies")
+    report = Report(results / "speedrun" / "cpu")
+    report.table("result", pd.DataFrame(columns), "Mean seconds to the target.", ["x-1"])
+    report.figure("race_curves", canvas()[0], "Curves.")
     assert readme.main([], page) == 0
-    said = block(page, "race")
-    assert "| ours | a | x | 55 | 200.50 [190.00, 211.00] | 3 |" in said and "| theirs | b | x | 90 | 5940.00 |" in said
-    assert "Preset `cpu`" in said and "Not computed" not in said
+    assert "55 % kNN with a on x: 200 s [190, 211] on chip; published 90 % in 5940 s on A100 (not the same race)." in block(page, "studies")
+    own = (results / "speedrun" / "README.md").read_text()
+    assert "| theirs | b | x | 90 |" in own and "Preset `cpu`" in own and "Not computed" not in own

@@ -8,12 +8,13 @@ from urllib.parse import unquote
 import pandas as pd
 import pytest
 
+from helpers import studies
 from helpers.commands import site
 from helpers.core.errors import UserError
 from helpers.core.files import REPOSITORY
 from helpers.judging.claims import read_claims
-from helpers.pages.blocks import count, read_verdicts, variants
-from helpers.pages.site_claims import SETTINGS, clearness, entries
+from helpers.pages.blocks import count, found_verdicts, variants
+from helpers.pages.site_claims import clearness, entries
 from helpers.pages.site_html import Text, boxed, folded, slug
 
 
@@ -110,7 +111,7 @@ def test_the_first_page_has_every_study_with_its_counts(folder):
     judged = [path for path in variants() if (path / "claims.csv").is_file()]
     assert judged
     for path in judged:
-        assert f"{count(read_verdicts(path / 'claims.csv'))}</li>" in text
+        assert f"{count(found_verdicts(path))}</li>" in text
 
 
 def test_from_every_claim_its_evidence_is_one_click_away(folder):
@@ -121,14 +122,17 @@ def test_from_every_claim_its_evidence_is_one_click_away(folder):
             continue
         page = f"{path.parent.name}/{path.name}/{path.parent.name}.html"
         known = {entry["name"] for entry in entries(path)}
-        for claim, verdict in read_verdicts(path / "claims.csv")[["claim", "verdict"]].itertuples(index=False):
+        for claim, verdict in found_verdicts(path)[["claim", "verdict"]].itertuples(index=False):
             assert f'href="{page}#claim-{claim}"' in sections[claim] and verdict in sections[claim]
             name = read_claims()[claim].figure
             assert name in known and f'href="{page}#{name}"' in sections[claim], f"{claim}: {path} has no {name}"
 
 
-def test_settings_name_studies_that_exist():
-    assert set(SETTINGS["main"]) <= {path.stem for path in (REPOSITORY / "notebooks").glob("*.ipynb")}
+def test_every_study_shows_figures_and_tables_that_it_has():
+    for path in variants():
+        settings = studies.part(path.parent.name, "settings")
+        assert path.name != settings.VARIANTS[0] or {*settings.SHOWN} <= {each["name"] for each in entries(path)}, path
+    assert {path.stem for path in (REPOSITORY / "notebooks").glob("*.ipynb")} == {*studies.names()}
 
 
 def test_notebooks_fold_their_code_and_box_their_tables(folder):

@@ -17,6 +17,7 @@ from helpers.runs.plan import Cell
 from helpers.runs.seals import SEAL, broken
 from helpers.studies.backbone_contest import claims as contest_claims
 from helpers.studies.backbone_contest import runs as contest_runs
+from helpers.studies.backbone_contest import settings as contest_settings
 
 PARAMETERS = 'preset = "demo"\nreading = "as_written"\ndevice = "auto"\nworkers = None\ntime_budget = None\ntrain = True\nseeds = None\n'
 CELLS = (
@@ -73,6 +74,8 @@ def toy(tmp_path, monkeypatch):
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path / "results"))
     monkeypatch.setattr(contest_runs, "cells", grid)
     monkeypatch.setattr(contest_claims, "verdicts", verdicts)
+    monkeypatch.setattr(contest_settings, "SHOWN", ("accuracy", "curve"))
+    monkeypatch.setattr(readme.overview, "FIRST", ("backbone_contest", "curve"))
     monkeypatch.setattr(readme.methods_page, "page", lambda: "Methods.\n")
     for config in CONFIGS:
         values = {
@@ -95,7 +98,7 @@ def toy(tmp_path, monkeypatch):
     entries.append({"name": "samples", "kind": "figure", "alt": "Images.", "files": ["samples.svg"], "runs": []})
     (folder / "index.json").write_text(json.dumps(entries))
     (folder / "samples.svg").write_text("<svg/>")
-    page.write_text("".join(f"<!-- begin: {name} -->\n<!-- end: {name} -->\n" for name in ("verdicts", "ledger-summary")))
+    page.write_text("".join(f"<!-- begin: {name} -->\n<!-- end: {name} -->\n" for name in ("studies",)))
     assert claims.main([], notebooks, page) == 0
     return notebooks, page
 
@@ -165,13 +168,15 @@ def test_one_digit_of_a_record(toy, capsys):
 def test_one_digit_of_the_pages(toy, capsys):
     _, page = toy
     alter(page, "41.50 [1.50, 99.25]", "41.50 [1.60, 99.25]")
+    alter(results_dir() / "backbone_contest" / "README.md", "| 41.50 [1.50, 99.25]", "| 41.50 [1.60, 99.25]")
     alter(results_dir() / "claims.csv", "99.2500", "99.2600")
     alter(results_dir() / "claims.md", "| C2 | undecided |", "| C2 | supported |")
     code, told = check(toy, capsys)
-    assert code == 1 and len(re.findall("Differs:", told)) == 3, told
+    assert code == 1 and len(re.findall("Differs:", told)) == 4, told
     assert re.search(
-        r"Differs: README.md: block 'verdicts', line \d+ \(C1, Under contrast.*\), column 'ours \[95 %\]': written 41.50 \[1.60", told
+        r"results/backbone_contest/README.md: line \d+ \(C1, Under contrast.*\), column 'ours \[95 %\]': written 41.50 \[1.60", told
     )
+    assert re.search(r"Differs: README.md: block 'studies', line \d+ \(.*The backbone contest.*\), column 'answer': ", told)
     assert re.search(
         r"Differs: results/claims.csv: row \d+ \(C1, backbone_contest\), column 'high': written 99.2600, the records give 99.2500", told
     )

@@ -13,7 +13,10 @@ from helpers.models import resolve_stem
 from helpers.runs.config import Encoder, Positive, Section, Share
 from helpers.studies.settings import BACKBONES, Above, Batch, Count, Readout, StudySettings, among, some_of
 
-READINGS = {"as_written": "as written"}
+READINGS = ("as_written",)
+VARIANTS = ("cpu",)  # to be committed, the main one first
+SHOWN = ("forensic", "pretexts")  # on the page of the study
+ABOUT = "D1"  # the claim that it is about
 CORRECT, THEIRS, TESTED = "correct", "theirs", "tested"
 SCENES, COMPANION = "scenes", "companion"  # the study's images, and photographs taken from the ground
 CONTRAST, SUPERVISED = "contrast", "supervised"

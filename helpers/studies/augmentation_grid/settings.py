@@ -7,7 +7,10 @@ from pydantic import field_validator, model_validator
 from helpers.runs.config import Encoder, MethodChoice, Positive, Training
 from helpers.studies.settings import StudySettings, among, one_of, some_of
 
-READINGS = {"as_written": "as written"}
+READINGS = ("as_written",)
+VARIANTS = ("cpu",)  # to be committed, the main one first
+SHOWN = ("grid", "ablations")  # on the page of the study
+ABOUT = "A1"  # the claim that it is about
 PARTS = ("grid", "ablations")
 # The published names, in the published order, and the step of a recipe that each is.
 OPERATIONS = {"Crop": "crop", "Cutout": "cutout", "Color": "colour", "Sobel": "sobel", "Noise": "noise", "Blur": "blur", "Rotate": "turn"}

@@ -11,7 +11,10 @@ from helpers.studies.settings import BACKBONES, Above, Batch, Count, Readout, St
 OPTIMIZERS = ("LAMB", "RAdam @3/8", "AdamW @3/8", "AdamW @1/10")
 REFERENCE = "RAdam @3/8"  # the column that decides
 ALONE, TRIPLE = "contrast", "contrast + rotation + inpainting"
-READINGS = {"as_written": "as written", "fair": "fair", "as_run": "as run"}
+READINGS = ("as_written", "fair", "as_run")
+VARIANTS = ("cpu", "cpu-fair", "cpu-as_run")  # to be committed, the main one first
+SHOWN = ("accuracy_by_backbone", "optimizers", "headline")  # on the page of the study
+ABOUT = "C1"  # the claim that it is about
 
 
 class Settings(StudySettings):

@@ -7,7 +7,10 @@ from pydantic import Field, field_validator, model_validator
 from helpers.runs.config import Encoder, MethodChoice, Positive, Training, Views
 from helpers.studies.settings import Above, StudySettings
 
-READINGS = {"as_written": "as written", "patient": "patient"}
+READINGS = ("as_written", "patient")
+VARIANTS = ("cpu", "cpu-patient")  # to be committed, the main one first
+SHOWN = ("fractions", "saved", "published")  # on the page of the study
+ABOUT = "L1"  # the claim that it is about
 
 
 class Settings(StudySettings):

@@ -10,7 +10,10 @@ from helpers.studies.settings import Above, Batch, Count, StudySettings, among, 
 TECHNIQUES = ("RotNet", "MoCo v2", "Split-Brain", "SimCLR", "BYOL")
 NETS = ("EfficientNet-lite0", "MobileNetV2", "ResNet-18", "ShuffleNetV2", "SqueezeNet")
 PLAIN = ("VGG-11",)  # without skip connections
-READINGS = {"as_written": "as written", "cifar10": "CIFAR-10"}
+READINGS = ("as_written", "cifar10")
+VARIANTS = ("cpu",)  # to be committed, the main one first
+SHOWN = ("grid", "grid_table", "cost_fronts")  # on the page of the study
+ABOUT = "W8"  # the claim that it is about
 
 
 class Settings(StudySettings):

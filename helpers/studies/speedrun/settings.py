@@ -7,7 +7,9 @@ from pydantic import Field
 from helpers.runs.config import Positive
 from helpers.studies.settings import StudySettings
 
-READINGS = {"as_written": "as written"}
+READINGS = ("as_written",)
+VARIANTS = ("cpu",)  # to be committed, the main one first
+SHOWN = ("race_curves", "result")  # on the page of the study
 PROTOCOL = "knn10"  # ten neighbours, cosine, unweighted: the published challenge's
 RACED = "as raced"  # the candidate that changes nothing of the recipe
 

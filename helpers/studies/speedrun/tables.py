@@ -1,5 +1,7 @@
 """The race's tables. Each function returns (frame, ids of the runs behind it); what was not run stands there, marked missing."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from helpers.report.report import MISSING
@@ -139,3 +141,14 @@ def cost_table(cells: pd.DataFrame) -> Table:
             }
         )
     return pd.DataFrame(rows), [record.id for record in cells["record"] if record is not None]
+
+
+def answer(folder: Path) -> str:
+    """What came out, in one sentence, from the table of results in a variant's folder."""
+    ours, theirs = pd.read_csv(folder / "result.csv").to_dict("records")
+    took = f"{ours['seconds']:.0f} s [{ours['low']:.0f}, {ours['high']:.0f}]" if ours["seconds"] == ours["seconds"] else "not reached"
+    note = f" ({ours['note']})" if isinstance(ours["note"], str) else ""
+    return (
+        f"{ours['target (%)']:g} % kNN with {ours['net']} on {ours['data']}: {took} on {ours['device']}; "
+        f"published {theirs['target (%)']:g} % in {theirs['seconds']:.0f} s on {theirs['device']}{note}."
+    )

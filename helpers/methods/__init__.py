@@ -9,8 +9,7 @@ from helpers.methods.byol import BYOL
 from helpers.methods.dino import DINO
 from helpers.methods.instdisc import InstDisc
 from helpers.methods.masked_patches import MaskedPatches
-from helpers.methods.moco_v1 import MoCoV1
-from helpers.methods.moco_v2 import MoCoV2
+from helpers.methods.moco import MoCoV1, MoCoV2
 from helpers.methods.moco_v3 import MoCoV3
 from helpers.methods.relic import ReLIC
 from helpers.methods.relic_v2 import ReLICv2

@@ -1,12 +1,13 @@
 """Encoders by name with stems for small images, heads, weights in and out, what is inside an encoder and what it costs."""
 
 from helpers.models.blocks import at_block, block_names, intermediate
+from helpers.models.build import build_encoder, from_export
 from helpers.models.catalogue import ENCODERS, resolve_stem
-from helpers.models.encoders import Encoder, build_encoder
+from helpers.models.encoders import Encoder
 from helpers.models.heads import mlp_head
 from helpers.models.profile import counts_table, macs, parameters, published_counts
 from helpers.models.tuned import tune
-from helpers.models.weights import export, from_export, load_weights
+from helpers.models.weights import export, load_weights
 
 __all__ = [
     "ENCODERS",

@@ -1,38 +1,13 @@
-"""One function that builds any encoder by name, and the one class that all of them are."""
+"""The one class that all encoders are."""
 
 import math
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from helpers.core.errors import UserError
-from helpers.models.catalogue import ANY_SIZE, find, resolve_stem
-from helpers.models.nets import build_net, check_options, first_layer
-
-
-def build_encoder(name: str, image_size: int, *, stem: str = "auto", weights: str | Path | None = None, **options) -> "Encoder":
-    """The encoder of that name for square images of that size; `weights` is a local file to start from.
-
-    Any encoder takes feature_norm="layer", which normalises its features as layer norm does, without weights.
-    Convolutional nets take width=0.5, say: every layer's channels times that, the features too.
-    ResNets take zero_init_last=False: residual branches that begin awake, not at zero, from where few steps hardly move them.
-    ViT options: patch, dim, depth, heads, mlp (ratio), dropout, positions ("normal", or "sincos": fixed), pool ("token", "avg",
-    "concat"), feature_width; and as MoCo v3 asks: mlp_norm="batch", freeze_patches=True (they keep their random initial weights).
-    """
-    spec = find(name)
-    patch = options.pop("patch", None)
-    stem = resolve_stem(name, image_size, stem, patch)
-    full = {**spec.options, **options}
-    if full.get("pool") != "concat" and "feature_width" not in options:
-        full.pop("feature_width", None)  # another pooling asked of an encoder that concatenates: nothing is left to map
-    check_options(name, spec, full)
-    encoder = Encoder(build_net(name, spec, image_size, stem, full), name, stem, image_size, full)
-    if weights is not None:
-        from helpers.models.weights import load_weights  # weights.py builds encoders too
-
-        load_weights(encoder, weights)
-    return encoder
+from helpers.models.catalogue import ANY_SIZE, find
+from helpers.models.nets import first_layer
 
 
 class Encoder(nn.Module):

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from helpers.models.encoders import build_encoder
+from helpers.models.build import build_encoder
 
 
 def parameters(encoder: nn.Module) -> int:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from helpers.core.errors import DataError, UserError
 from helpers.core.files import shown, write_bytes
 from helpers.models.catalogue import find
-from helpers.models.encoders import Encoder, build_encoder
+from helpers.models.encoders import Encoder
 from helpers.models.nets import library_of, timm_arguments
 
 # What a classifier's keys start with in timm and torchvision; a ViT that concatenates adds keys of its own under FEATURE.
@@ -26,7 +26,7 @@ def export(encoder: Encoder, path: str | Path) -> Path:
     spec = find(encoder.name)
     library = library_of(spec, encoder.options)
     arguments = timm_arguments(encoder.name, spec, encoder.image_size, encoder.stem, encoder.options) if library == "timm" else {}
-    metadata = {
+    facts = {
         "name": encoder.name,
         "stem": encoder.stem,
         "image_size": str(encoder.image_size),
@@ -37,28 +37,20 @@ def export(encoder: Encoder, path: str | Path) -> Path:
         "first_layer": str(encoder.first_layer),
         "width": str(encoder.width),
     }
-    return write_bytes(Path(path), save(state, metadata))
+    return write_bytes(Path(path), _in_order(save(state, facts)))
 
 
-def from_export(path: str | Path) -> Encoder:
-    """The encoder that `export` wrote, built again from the file alone."""
-    path = _existing(path)
-    facts = _metadata(path)
-    missing = [key for key in ("name", "stem", "image_size", "options") if key not in facts]
-    if missing:
-        raise UserError(
-            f"{shown(path)} does not say which encoder it holds (no {', '.join(missing)}). Build one with build_encoder(..., weights=path)."
-        )
-    try:
-        size, options = int(facts["image_size"]), dict(json.loads(facts["options"]))
-    except (ValueError, TypeError) as error:
-        raise DataError(f"The metadata of {shown(path)} is damaged: {error}. Export the encoder again.") from error
-    return build_encoder(facts["name"], size, stem=facts["stem"], weights=path, **options)
+def _in_order(file: bytes) -> bytes:
+    """The same file with its header sorted: safetensors writes the metadata in another order in every process."""
+    size = int.from_bytes(file[:8], "little")
+    header = json.dumps(json.loads(file[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + file[8 + size :]
 
 
 def load_weights(encoder: Encoder, path: str | Path) -> Encoder:
     """Fills the encoder from a safetensors or torch file; every key must fit, but for a classifier's, which are ignored."""
-    path = _existing(path)
+    path = existing(path)
     state = _state(encoder)
     found = {key: value for key, value in _read(path).items() if key in state or not key.startswith(_CLASSIFIERS)}
     _compare(encoder, state, found, path)
@@ -73,14 +65,14 @@ def _state(encoder: Encoder) -> dict[str, torch.Tensor]:
     return encoder.net.state_dict() | {FEATURE + key: value for key, value in encoder.feature.state_dict().items()}
 
 
-def _existing(path: str | Path) -> Path:
+def existing(path: str | Path) -> Path:
     path = Path(path).expanduser()
     if not path.is_file():
         raise UserError(f"No weights at {shown(path)}. Give the path of a local safetensors or torch file.")
     return path
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def metadata(path: Path) -> dict[str, str]:
     try:
         with safe_open(path, "pt") as file:
             return file.metadata() or {}
@@ -129,7 +121,7 @@ def _compare(encoder: Encoder, state: dict, found: dict, path: Path) -> None:
             f"{shown(path)} holds the two halves of a Split-Brain encoder, which is no single net. Build a SplitEncoder "
             "(helpers/methods/split_encoder.py) as its run did and load the file into that."
         )
-    facts = _metadata(path) if path.suffix == ".safetensors" else {}
+    facts = metadata(path) if path.suffix == ".safetensors" else {}
     made = (
         f" The file was made for {facts['name']}, stem {facts['stem']}, {facts['image_size']} px."
         if {"name", "stem", "image_size"} <= set(facts)

@@ -4,12 +4,17 @@ import functools
 import hashlib
 import platform
 import subprocess
+import time
+from datetime import UTC, datetime
 from importlib.metadata import version
 
 import torch
 
 from helpers.core.devices import describe
 from helpers.core.files import REPOSITORY
+from helpers.runs.config import RunConfig
+from helpers.runs.energy import EnergyMeter
+from helpers.runs.material import material
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pydantic", "pandas")
 
@@ -41,3 +46,22 @@ def versions() -> dict:
 def host(device: torch.device | None = None) -> dict:
     """The machine, or a device of it; no names of machines, people or folders."""
     return describe(device) if device is not None else {"system": platform.system(), "machine": platform.machine()}
+
+
+def manifest(config: RunConfig, started: float, meter: EnergyMeter, device: torch.device, metrics: list[dict] | None = None) -> dict:
+    """What every record says of the run that it is of; `metrics` are those of its training."""
+    images, energy = material(config.data), meter.used()
+    if metrics and all("watts" in row for row in metrics):  # of the training alone, and of all of it where it was interrupted
+        energy["training_watt_hours"] = sum(row["watts"] * row["seconds"] for row in metrics) / 3600
+    return {
+        "code": code_version(),
+        "versions": versions(),
+        "host": host(),
+        "device": host(device),
+        "dataset": {"name": images.dataset.name, "hash": images.dataset.hash, "source": images.dataset.source},
+        "seed": config.seed,
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - started, 2),
+        "energy": energy,
+    }

@@ -1,10 +1,8 @@
 """One run from its config to its record: data, views, encoder, method, training, evaluation, in this order."""
 
-import functools
 import os
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from helpers.core.files import cache_dir, lock
 from helpers.core.progress import line
 from helpers.core.seeds import derive
 from helpers.data import Batches
-from helpers.evaluation import evaluate, extract, knn
+from helpers.evaluation import evaluate
 from helpers.evaluation.blocks import probe_blocks
 from helpers.insight import cka_features, sample
 from helpers.insight.saliency import check_captum
@@ -29,9 +27,11 @@ from helpers.runs.downstream import Downstream, small
 from helpers.runs.energy import EnergyMeter
 from helpers.runs.footprint import profile_encoder, remembered, training_flops
 from helpers.runs.labels import Labels
-from helpers.runs.manifest import code_version, host, versions
+from helpers.runs.manifest import manifest
 from helpers.runs.material import Material, material
 from helpers.runs.room import room
+from helpers.runs.stages import Found, Stages
+from helpers.runs.watch import follow_of
 from helpers.training import Stopped, Training, TrainSettings, range_test
 from helpers.training.checkpoints import remove
 from helpers.training.epoch_report import EpochReport
@@ -125,7 +125,7 @@ def _run_range_test(config: RunConfig, asked: RangeTest, device: torch.device, s
     return records.save(
         config.range_test_id,
         config=config.range_test_config(),
-        manifest=_manifest(config, started, meter, device) | {"kind": "range_test"},
+        manifest=manifest(config, started, meter, device) | {"kind": "range_test"},
         metrics=[],
         evaluations={"range_test": result},
         arrays=arrays,
@@ -140,6 +140,8 @@ def run(config: RunConfig, device: torch.device | str = "auto", stop=lambda: Non
 
 
 def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> records.Record:
+    """The stages of a run, in order. What each came to is kept until the record is written: a run that is killed goes on with the stage
+    it was killed in, the training at its last checkpoint."""
     started, meter, age = time.time(), EnergyMeter(device), process_seconds()
     records.check_writable()
     if config.evaluation.pictures:
@@ -147,76 +149,116 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
     rate, resolved = find_rate(config, device, stop)
     images = material(config.data)
     method, batches = build(config, device)
-    evaluations, arrays, folder = {}, {}, checkpoint_folder(config)
+    folder = checkpoint_folder(config)
+    stages = Stages(folder)
     downstream, labels = Downstream(config, images, device, folder), Labels(config, images, device, folder, stop).before(method)
-    if config.evaluation.untrained:
-        evaluations |= _named(_evaluate(config, method, images, device), "untrained")
-        evaluations |= _elsewhere(config, method, device, "transfer_untrained")
-        if config.evaluation.finetune_epochs and (scratch := downstream.predictions("finetune", method.encoder)) is not None:
-            evaluations["finetune_untrained"] = {"top1": downstream.accuracy(scratch)}
-            arrays["finetune_untrained.predictions"] = small(scratch)
-    follow = _follow(config, images, device, downstream, labels, meter)
-    parts = {"folder": folder, "probe": follow, "report": EpochReport(config.id), "stop": stop}
+    stages("before", lambda: _before(config, images, method, device, downstream))
+    parts = {
+        "folder": folder,
+        "probe": follow_of(config, images, device, downstream, labels, meter),
+        "report": EpochReport(config.id),
+        "stop": stop,
+    }
     training = Training(method, batches, settings_of(config, rate), device, **parts)
     metrics = training.run()
-    if reason := stop():  # everything is in the last checkpoint, and an evaluation may take longer than there is time
-        raise Stopped(f"{config.id} is trained and not yet evaluated, because {reason}; run again to go on from there.")
-    result = _evaluate(config, method, images, device)
-    evaluations |= result.evaluations
-    arrays |= result.arrays | downstream.arrays() | labels.after(method)
-    if config.evaluation.finetune_epochs and (predictions := downstream.last("finetune")) is not None:
-        evaluations["finetune"] = {"top1": downstream.accuracy(predictions)}
-        arrays["finetune.predictions"] = small(predictions)
-    if config.evaluation.blocks:
-        blocks = probe_blocks(
-            method.encoder, method.views, images.bank, images.test, len(images.dataset.classes), **_read(config, images, device)
-        )
-        evaluations["linear_block"] = {"top1": blocks.top1[blocks.best], "block": blocks.best, "blocks": blocks.top1}
-        arrays["linear_block.predictions"] = small(blocks.predictions.cpu().numpy())
-    evaluations |= _elsewhere(config, method, device, "transfer")
-    if config.evaluation.cka:
-        arrays["cka.features"] = cka_features(result.test.x, m=CKA_IMAGES)
-    if config.evaluation.maps:
-        arrays |= pictures.map_points(result.test, config.evaluation.maps)
-    if config.evaluation.tints:
-        arrays |= pictures.recoloured(method, images, result.probe, device, config.training.precision)
-    if config.evaluation.pictures:
-        arrays |= pictures.example_arrays(method, images, result.train, result.test, result.probe, device)
-        arrays |= pictures.neighbour_arrays(images, result.train, result.test)
-        if config.evaluation.maps:
-            arrays |= pictures.map_arrays(arrays["tsne"], sample(len(result.test.x), config.evaluation.maps), images)
-    size = images.train.images.shape[-1]
-    net = (config.encoder.model_dump_json(), size, str(device), config.training.precision)
-    work = (config.method.model_dump_json(), batches.batch_size, config.training.accumulate)
+    for name, work in (
+        ("read", lambda: _readouts(config, images, method, device)),
+        ("labels", lambda: ({}, labels.after(method))),
+        ("downstream", lambda: _last(config, downstream)),
+        ("blocks", lambda: _blocks(config, images, method, device)),
+        ("elsewhere", lambda: (_elsewhere(config, method, device, "transfer"), {})),
+    ):
+        if reason := stop():  # everything is kept, and a readout may take longer than there is time
+            raise Stopped(f"{config.id} is trained and not yet evaluated, because {reason}; run again to go on from there.")
+        stages(name, work)
     described = {
         "resolved": resolved,
         "startup": {"process_seconds": round(age, 2), "first_step_seconds": training.first_step_seconds},
         "resumed": training.resumed_at,
         "training_seconds": round(sum(row["seconds"] for row in metrics), 2),  # also of a run in several parts
-        "parameters": parameters(method.encoder),
-        "macs": macs(method.encoder),
-        "training_flops": training_flops(training, *net, *work),
-        "profile": remembered(("profile", *net), lambda: profile_encoder(method.encoder, device, config.training.precision)),
         "collapsed": not method.needs_labels and collapsed(metrics[-1]),  # labels of two classes may well end in one direction
+    } | _description(config, images, method, batches, training, device)
+    export(method.encoder, encoder_file(config.id))  # before the record, which says that everything is there
+    record = records.save(
+        config.id,
+        config=config.model_dump(mode="json"),
+        manifest=manifest(config, started, meter, device, metrics) | described,
+        metrics=metrics,
+        evaluations=stages.evaluations,
+        arrays=stages.arrays,
+    )
+    remove(folder)
+    return record
+
+
+def _before(config: RunConfig, images: Material, method: Method, device: torch.device, downstream: Downstream) -> Found:
+    """What the encoder is worth before the first step, where that is asked for."""
+    if not config.evaluation.untrained:
+        return {}, {}
+    evaluations, arrays = _named(_evaluate(config, method, images, device), "untrained"), {}
+    evaluations |= _elsewhere(config, method, device, "transfer_untrained")
+    if config.evaluation.finetune_epochs and (scratch := downstream.predictions("finetune", method.encoder)) is not None:
+        evaluations["finetune_untrained"] = {"top1": downstream.accuracy(scratch)}
+        arrays["finetune_untrained.predictions"] = small(scratch)
+    return evaluations, arrays
+
+
+def _readouts(config: RunConfig, images: Material, method: Method, device: torch.device) -> Found:
+    """The trained encoder by every protocol, and what is kept of its features for the figures."""
+    asked = config.evaluation
+    result = _evaluate(config, method, images, device)
+    arrays = dict(result.arrays)
+    if asked.cka:
+        arrays["cka.features"] = cka_features(result.test.x, m=CKA_IMAGES)
+    if asked.maps:
+        arrays |= pictures.map_points(result.test, asked.maps)
+    if asked.tints:
+        arrays |= pictures.recoloured(method, images, result.probe, device, config.training.precision)
+    if asked.pictures:
+        arrays |= pictures.example_arrays(method, images, result.train, result.test, result.probe, device)
+        arrays |= pictures.neighbour_arrays(images, result.train, result.test)
+        if asked.maps:
+            arrays |= pictures.map_arrays(arrays["tsne"], sample(len(result.test.x), asked.maps), images)
+    return result.evaluations, arrays
+
+
+def _last(config: RunConfig, downstream: Downstream) -> Found:
+    """The downstream readouts on the way, and what fine-tuning came to after the last epoch."""
+    if not config.evaluation.finetune_epochs or (predictions := downstream.last("finetune")) is None:
+        return {}, downstream.arrays()
+    found = {"finetune": {"top1": downstream.accuracy(predictions)}}
+    return found, downstream.arrays() | {"finetune.predictions": small(predictions)}
+
+
+def _blocks(config: RunConfig, images: Material, method: Method, device: torch.device) -> Found:
+    """Every block of the encoder probed, and which is best."""
+    if not config.evaluation.blocks:
+        return {}, {}
+    found = probe_blocks(
+        method.encoder, method.views, images.bank, images.test, len(images.dataset.classes), **_read(config, images, device)
+    )
+    told = {"top1": found.top1[found.best], "block": found.best, "blocks": found.top1}
+    return {"linear_block": told}, {"linear_block.predictions": small(found.predictions.cpu().numpy())}
+
+
+def _description(config: RunConfig, images: Material, method: Method, batches: Batches, training: Training, device: torch.device) -> dict:
+    """What the manifest says of the net and the images."""
+    encoder, size = method.encoder, images.train.images.shape[-1]
+    net = (config.encoder.model_dump_json(), size, str(device), config.training.precision)
+    work = (config.method.model_dump_json(), batches.batch_size, config.training.accumulate)
+    return {
+        "parameters": parameters(encoder),
+        "macs": macs(encoder),
+        "training_flops": training_flops(training, *net, *work),
+        "profile": remembered(("profile", *net), lambda: profile_encoder(encoder, device, config.training.precision)),
         "encoder": config.encoder.name,
-        "stem": method.encoder.stem,
-        "feature_width": method.encoder.width,
+        "stem": encoder.stem,
+        "feature_width": encoder.width,
         "image_size": size,
         "classes": list(images.dataset.classes),
         "train_images": len(images.train_indices),
         "test_images": len(images.test_indices),
     }
-    export(method.encoder, encoder_file(config.id))  # before the record, which says that everything is there
-    record = records.save(
-        config.id,
-        config=config.model_dump(mode="json"),
-        manifest=_manifest(config, started, meter, device, metrics) | described,
-        metrics=metrics,
-        evaluations=evaluations,
-        arrays=arrays,
-    )
-    remove(folder)
-    return record
 
 
 def _read(config: RunConfig, images: Material, device: torch.device) -> dict:
@@ -242,58 +284,3 @@ def _elsewhere(config: RunConfig, method: Method, device: torch.device, suffix: 
     """The same readouts on the other dataset, where one is asked for."""
     other = config.evaluation.transfer
     return _named(_evaluate(config, method, material(other), device), suffix) if other else {}
-
-
-def _follow(config: RunConfig, images: Material, device: torch.device, downstream: Downstream, labels: Labels, meter: EnergyMeter):
-    """What is measured after an epoch and goes into its row of the log: the power it drew, and how good the encoder is by now."""
-    probe = _probe(config, images, device)
-    meter.lap()
-
-    def follow(method: Method, epoch: int) -> dict:
-        row = {"watts": round(meter.lap(), 3)} | (probe(method, epoch) if probe else {}) | downstream(method, epoch) | labels(method, epoch)
-        meter.lap()  # what was measured here is no training
-        return row
-
-    return follow
-
-
-def _probe(config: RunConfig, images: Material, device: torch.device):
-    """kNN on test after some epochs, to follow the training; nothing is ever chosen by it."""
-    every = config.evaluation.probe_every
-    if not every:
-        return None
-    bank = config.evaluation.probe_bank
-    known = images.labelled if bank is None or bank >= len(images.labelled) else images.labelled[:: len(images.labelled) // bank][:bank]
-    setting = knn.protocol_setting(config.evaluation.probe)
-    if len(known) < setting[0]:
-        return None  # a kNN of fewer neighbours would be another measure under the same name
-
-    def probe(method: Method, epoch: int) -> dict:
-        if epoch % every and epoch != config.training.epochs:
-            return {"knn": float("nan"), "probe_seconds": 0.0}
-        started = time.perf_counter()
-        read = functools.partial(extract, method.encoder, method.views, device=device, precision=config.training.precision)
-        train, test = read(images.bank, indices=known), read(images.test, indices=images.test_indices)
-        guess = knn.predict(train.x, train.y, test.x, *setting)
-        accuracy = (guess == test.y).float().mean().item() * 100
-        return {"knn": accuracy, "probe_seconds": round(time.perf_counter() - started, 3)}
-
-    return probe
-
-
-def _manifest(config: RunConfig, started: float, meter: EnergyMeter, device: torch.device, metrics: list[dict] | None = None) -> dict:
-    images, energy = material(config.data), meter.used()
-    if metrics and all("watts" in row for row in metrics):  # of the training alone, and of all of it where it was interrupted
-        energy["training_watt_hours"] = sum(row["watts"] * row["seconds"] for row in metrics) / 3600
-    return {
-        "code": code_version(),
-        "versions": versions(),
-        "host": host(),
-        "device": host(device),
-        "dataset": {"name": images.dataset.name, "hash": images.dataset.hash, "source": images.dataset.source},
-        "seed": config.seed,
-        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - started, 2),
-        "energy": energy,
-    }

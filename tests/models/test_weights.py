@@ -1,6 +1,8 @@
 """Weights out and in: round trips, plain timm and torchvision, and files that are missing, damaged or of another net."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import timm
@@ -167,3 +169,15 @@ def test_a_file_without_our_metadata_is_not_rebuilt(tmp_path):
     save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     with pytest.raises(UserError, match="does not say which encoder"):
         from_export(tmp_path / "foreign.safetensors")
+
+
+def test_the_same_encoder_is_the_same_bytes_in_every_process(tmp_path):
+    code = (
+        "import sys, torch; from helpers.models import build_encoder, export; torch.manual_seed(0); "
+        "export(build_encoder('resnet_tiny', 16, stem='stride2', zero_init_last=False), sys.argv[1])"
+    )
+    files = [tmp_path / f"{number}.safetensors" for number in range(3)]
+    started = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for path in files]
+    assert [process.wait() for process in started] == [0, 0, 0]
+    assert len({path.read_bytes() for path in files}) == 1
+    assert from_export(files[0]).options == {"zero_init_last": False}

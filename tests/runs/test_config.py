@@ -53,7 +53,9 @@ def test_the_id_of_a_known_config_never_changes():
 def test_what_a_name_stands_for_never_changes():
     """The id holds the names of recipes, methods and encoders; what they stand for must stay, or take a new name."""
     assert digest({name: settings.model_dump(mode="json") for name, settings in RECIPES.items()}) == "66df27db4ba5"
-    assert digest({name: {k: str(p.default) for k, p in method_options(name).items()} for name in METHODS}) == "84ccd97e4899"
+    options = {name: {k: str(p.default) for k, p in method_options(name).items()} for name in METHODS}
+    assert options["moco_v1"].pop("hidden") == "0", "an option that came later stands for what was there before"
+    assert digest(options) == "84ccd97e4899"
 
 
 @pytest.mark.parametrize("path", sorted(records.runs_dir().glob("cifar10-*")), ids=lambda path: path.name)

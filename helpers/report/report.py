@@ -72,14 +72,11 @@ class Report:
         with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
             # A class may be named in letters that this machine's fonts lack: a box stands for them, the table beside names it.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            # Without dates and versions, the same figure gives the same file. The drawing comes first: a figure is laid out as it is
+            # drawn, and a second time not quite as the first.
+            figure.savefig(svg, format="svg", metadata={"Title": alt, "Description": about, "Date": None, "Creator": None})
             if self.pictures:
                 figure.savefig(png, format="png", metadata={"Software": None})
-            else:  # drawing lays a figure out, and a second time not quite as the first: so it is laid out as the PNG would have been
-                figure.set_dpi(SETTINGS["savefig.dpi"])
-                figure.draw_without_rendering()
-                figure.set_dpi(SETTINGS["figure.dpi"])
-            # Without dates and versions, the same figure gives the same file.
-            figure.savefig(svg, format="svg", metadata={"Title": alt, "Description": about, "Date": None, "Creator": None})
         write_text(self.folder / f"{name}.svg", lean(svg.getvalue().decode()))
         self._enter(name, {"kind": "figure", "alt": alt, "files": [f"{name}.svg"], "runs": runs})
         if not self.pictures:

@@ -31,8 +31,8 @@ help: ## show this list
 	@echo "  DATA_DIR         where datasets are read from                           [data/]"
 	@echo "  CACHE_DIR        where packs and checkpoints go                         [.cache/]"
 
-demo: setup ## run the backbone contest on embedded data (minutes, offline) and say where to read it
-	$(PYTHON) -m helpers.commands.study backbone_contest --preset demo
+demo: setup ## run a study on embedded data (minutes, offline) and say where to read it [NAME=backbone_contest]
+	$(PYTHON) -m helpers.commands.study $(NAME) --preset demo
 
 test: setup check ## check format, lint and rooms, then run every test, a file on each of up to four cores
 	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -20,7 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from helpers.bench.rows import file_of, lines
 from helpers.core.devices import describe, pick_device, wait
-from helpers.core.errors import DataError, RecordError, UserError
+from helpers.core.errors import UserError, answered
 from helpers.core.files import shown, write_json, write_text
 from helpers.core.seeds import generator
 from helpers.evaluation import Features, knn, linear
@@ -184,6 +184,7 @@ def page(r: dict) -> str:
     )
 
 
+@answered
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m helpers.bench.readouts", description="Measure linear probe and kNN.")
     parser.add_argument("--count", type=int, default=50_000, help="features to learn from")
@@ -202,9 +203,6 @@ def main(arguments: list[str] | None = None) -> int:
         text = page(measured) + "\n"
         print(text)
         print("Read it:", shown(path), shown(write_text(path.with_suffix(".md"), text)))
-    except (UserError, DataError, RecordError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
     except ConvergenceWarning:
         print(f"Error: scikit-learn did not converge in {MOST_ITERATIONS} iterations. Give more images: --count.", file=sys.stderr)
         return 1

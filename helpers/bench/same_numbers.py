@@ -9,7 +9,7 @@ import sys
 
 import pandas as pd
 
-from helpers.core.errors import DataError, RecordError, UserError
+from helpers.core.errors import answered
 from helpers.core.files import results_dir, shown, write_text
 from helpers.judging.statistics import paired_values
 from helpers.report.report import markdown
@@ -70,6 +70,7 @@ def page(frame: pd.DataFrame, given: argparse.Namespace) -> str:
     )
 
 
+@answered
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0 all within, 1 some not, or missing; 2 the call was wrong."""
     parser = argparse.ArgumentParser(prog="python -m helpers.bench.same_numbers", description="Compare fast runs with plain ones.")
@@ -81,17 +82,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--engine", default="inline", choices=ENGINES)
     given = parser.parse_args(arguments)
-    try:
-        keys = [(net, way, seed) for net in given.nets for seed in range(given.seeds) for way in WAYS]
-        configs = {key: config(*key, given.dataset, given.images, given.epochs) for key in keys}
-        outcome = sweep(list(configs.values()), device=given.device, engine=given.engine)
-        frame = table(outcome, configs)
-        path = results_dir() / "bench" / "same-numbers.csv"
-        write_text(path, frame.to_csv(index=False, lineterminator="\n"))
-        write_text(path.with_suffix(".md"), page(frame, given))
-    except (UserError, DataError, RecordError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    keys = [(net, way, seed) for net in given.nets for seed in range(given.seeds) for way in WAYS]
+    configs = {key: config(*key, given.dataset, given.images, given.epochs) for key in keys}
+    outcome = sweep(list(configs.values()), device=given.device, engine=given.engine)
+    frame = table(outcome, configs)
+    path = results_dir() / "bench" / "same-numbers.csv"
+    write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+    write_text(path.with_suffix(".md"), page(frame, given))
     print(outcome.summary())
     print(frame.drop(columns="runs", errors="ignore").to_string(index=False))
     print(f"Read it: {shown(path.with_suffix('.md'))}")

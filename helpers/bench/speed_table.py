@@ -20,7 +20,7 @@ from helpers.bench import standard
 from helpers.bench.cases import Case, make_case
 from helpers.bench.steps import Bare, Ours, Setting, rate
 from helpers.core.devices import device_lost, pick_device, wait
-from helpers.core.errors import DataError, RecordError, UserError
+from helpers.core.errors import answered
 from helpers.core.files import append_json, json_lines, without_places
 from helpers.data import Split, load
 from helpers.methods import StepBatch
@@ -210,6 +210,7 @@ def table(rows: Iterator[dict]) -> list[dict]:
     return lines
 
 
+@answered
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m helpers.bench.speed_table", description="Measure as much as the time allows.")
     parser.add_argument("file", type=Path, help="where the rows go, one a line; what is there is not measured again")
@@ -218,12 +219,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", choices=LENGTH, default="full")
     parser.add_argument("--warm", nargs=2, type=int, metavar=("SHARE", "OF"), help="measure nothing; compile a share of the items")
     given = parser.parse_args(arguments)
-    try:
-        device = pick_device(given.device)
-        return warm(device, given.size, *given.warm) if given.warm else run(given.file, device, given.size, given.seconds)
-    except (UserError, DataError, RecordError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    device = pick_device(given.device)
+    return warm(device, given.size, *given.warm) if given.warm else run(given.file, device, given.size, given.seconds)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from helpers.bench.cases import FORM, Case, parse_case
 from helpers.bench.rows import file_of
 from helpers.bench.steps import Ours, rate
 from helpers.core.devices import describe, pick_device
-from helpers.core.errors import DataError, RecordError, UserError
+from helpers.core.errors import RecordError, UserError, answered
 from helpers.core.files import shown, write_json, write_text
 from helpers.data import load
 from helpers.runs.pool import usual_workers
@@ -130,6 +130,7 @@ def page(rows: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
+@answered
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m helpers.bench.together", description="Measure several runs at once.")
     parser.add_argument("--case", action="append", metavar=FORM)
@@ -138,20 +139,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--device", default="auto")
     given = parser.parse_args(arguments)
-    try:
-        device = pick_device(given.device)
-        workers = given.workers or (2 if device.type == "cuda" else usual_workers(device))
-        if workers < 1 or given.repeats < 1:
-            raise UserError(f"--workers {workers} --repeats {given.repeats}: give at least 1 of each.")
-        cases = [parse_case(text) for text in given.case or CASES]
-        rows = [measure(case, workers, given.repeats, given.seconds, device) for case in cases]
-        path = write_json(file_of(rows[0]["device"], "-together"), rows)
-        text = page(rows)
-        print(json.dumps([{k: r[k] for k in ("backbone", "alone", "together", "ratio")} for r in rows], indent=1))
-        print("Read it:", shown(path), shown(write_text(path.with_suffix(".md"), text)))
-    except (UserError, DataError, RecordError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    device = pick_device(given.device)
+    workers = given.workers or (2 if device.type == "cuda" else usual_workers(device))
+    if workers < 1 or given.repeats < 1:
+        raise UserError(f"--workers {workers} --repeats {given.repeats}: give at least 1 of each.")
+    cases = [parse_case(text) for text in given.case or CASES]
+    rows = [measure(case, workers, given.repeats, given.seconds, device) for case in cases]
+    path = write_json(file_of(rows[0]["device"], "-together"), rows)
+    text = page(rows)
+    print(json.dumps([{k: r[k] for k in ("backbone", "alone", "together", "ratio")} for r in rows], indent=1))
+    print("Read it:", shown(path), shown(write_text(path.with_suffix(".md"), text)))
     return 0
 
 

@@ -9,26 +9,23 @@ from helpers.bench.projection import CHIPS, project
 from helpers.bench.projection_race import project_race
 from helpers.bench.rows import lines, save, section, summary
 from helpers.core.devices import pick_device
-from helpers.core.errors import DataError, RecordError, UserError
+from helpers.core.errors import UserError, answered
 
 
+@answered
 def main(arguments: list[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
-    try:
-        if given.project:
-            print("Read it:", *project(given.project), *project_race(given.project))
-            return 0
-        if given.repeats < 1 or given.seconds <= 0:
-            raise UserError(f"--repeats {given.repeats} --seconds {given.seconds}: give at least one round and a time above 0.")
-        device = pick_device(given.device)
-        for case in cases(given, device):
-            print(f"== {case}, on {device}", flush=True)
-            measured = measure(case, given.repeats, given.seconds, device, compile=given.compile or device.type == "cuda")
-            written = save(measured)
-            print(f"\n{section(measured)}\n\n{lines(summary([measured]))}\n\nRead it:", *written, flush=True)
-    except (UserError, DataError, RecordError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    if given.project:
+        print("Read it:", *project(given.project), *project_race(given.project))
+        return 0
+    if given.repeats < 1 or given.seconds <= 0:
+        raise UserError(f"--repeats {given.repeats} --seconds {given.seconds}: give at least one round and a time above 0.")
+    device = pick_device(given.device)
+    for case in cases(given, device):
+        print(f"== {case}, on {device}", flush=True)
+        measured = measure(case, given.repeats, given.seconds, device, compile=given.compile or device.type == "cuda")
+        written = save(measured)
+        print(f"\n{section(measured)}\n\n{lines(summary([measured]))}\n\nRead it:", *written, flush=True)
     return 0
 
 

@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 
 from helpers.campaigns import campaign
-from helpers.core.errors import DataError, RecordError, UserError
+from helpers.core.errors import RecordError, UserError, answered
 from helpers.core.files import REPOSITORY
 from helpers.runs import archive
 from helpers.runs.sweep import Outcome
 from helpers.studies.open import seconds_of
 
 
+@answered
 def main(arguments: list[str] | None = None, notebooks: Path = REPOSITORY / "notebooks") -> int:
     """The exit code: 0 all done, 75 stopped with work left and everything saved, 1 a run or notebook failed or an imported record
     differs from the one here, 2 the call was wrong or cannot be done."""
@@ -23,11 +24,7 @@ def main(arguments: list[str] | None = None, notebooks: Path = REPOSITORY / "not
     if not (given.file or given.imported or given.export):
         _parser().error("a FILE is needed, or an archive to --import or --export")
     words = shlex.join(sys.argv[1:] if arguments is None else arguments)
-    try:
-        return run(given, notebooks, words)
-    except (UserError, DataError, RecordError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    return run(given, notebooks, words)
 
 
 def run(given: argparse.Namespace, notebooks: Path, words: str) -> int:

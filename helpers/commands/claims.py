@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from helpers.commands import readme
-from helpers.core.errors import DataError, RecordError, UserError
+from helpers.core.errors import answered
 from helpers.core.files import REPOSITORY, shown
 from helpers.judging.claims import claims_text, write_claims
 from helpers.pages.blocks import command, variants, with_parameter
@@ -14,18 +14,15 @@ from helpers.runs.records import runs_dir
 from helpers.runs.seals import seal_new
 
 
+@answered
 def main(arguments: list[str] | None = None, notebooks: Path = REPOSITORY / "notebooks", page: Path = REPOSITORY / "README.md") -> int:
     """The exit code: 0 written, 2 something cannot be read or written."""
     parser = argparse.ArgumentParser(prog="python -m helpers.commands.claims", description="Write the ledger of claims from the records.")
     parser.parse_args(arguments)
-    try:
-        if new := seal_new(runs_dir()):
-            print(f"Sealed: {len(new)} records that had no checksums yet")
-        for folder, verdicts in zip(variants(), in_turns(rejudge, variants()), strict=True):
-            _put(folder, verdicts)
-    except (UserError, DataError, RecordError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    if new := seal_new(runs_dir()):
+        print(f"Sealed: {len(new)} records that had no checksums yet")
+    for folder, verdicts in zip(variants(), in_turns(rejudge, variants()), strict=True):
+        _put(folder, verdicts)
     return readme.main([], page)
 
 

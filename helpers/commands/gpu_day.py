@@ -20,7 +20,7 @@ from helpers.bench.speed_table import cases
 from helpers.bench.together import sharing
 from helpers.core.clock import process_seconds
 from helpers.core.devices import pick_device
-from helpers.core.errors import DataError, RecordError, UserError
+from helpers.core.errors import UserError, answered
 from helpers.core.files import REPOSITORY, json_lines, shown, without_places, write_text
 from helpers.gpu_day import check as gpu_check
 from helpers.gpu_day.book import AGAIN, Day, archive_path, open_day
@@ -166,6 +166,7 @@ def _children() -> list[int]:
     return []
 
 
+@answered
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0 all done, 75 the time is up with work left, 1 something failed, 2 the call was wrong or cannot be done."""
     parser = argparse.ArgumentParser(prog="python -m helpers.commands.gpu_day", description="Use a rented GPU to the second.")
@@ -174,19 +175,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", choices=("full", "toy"), default="full")
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # children are ended on the way out
-    try:
-        if given.minutes * 60 - process_seconds() < 45:
-            raise UserError(f"--minutes {given.minutes:g} is too little: starting takes most of a minute. Give at least 2.")
-        records.check_writable()
-        day = open_day(pick_device(given.device), given.size, given.minutes)
-        for text in day.state["warnings"]:
-            day.say(text)
-        with hard_limit(day):
-            spend(day)
-        finish(day)
-    except (UserError, DataError, RecordError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    if given.minutes * 60 - process_seconds() < 45:
+        raise UserError(f"--minutes {given.minutes:g} is too little: starting takes most of a minute. Give at least 2.")
+    records.check_writable()
+    day = open_day(pick_device(given.device), given.size, given.minutes)
+    for text in day.state["warnings"]:
+        day.say(text)
+    with hard_limit(day):
+        spend(day)
+    finish(day)
     states = {step["state"] for step in day.state["steps"].values()}
     return 1 if "failed" in states or day.state.get("failures") else 75 if states != {"done"} else 0
 

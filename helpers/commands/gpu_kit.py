@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from helpers.core.errors import DataError, RecordError, UserError
+from helpers.core.errors import DataError, UserError, answered
 from helpers.core.files import REPOSITORY, cache_dir, data_dir, shown, write_bytes, write_json
 from helpers.data.catalogue import present
 from helpers.runs import records
@@ -173,6 +173,7 @@ def told(index: dict) -> str:
     return "\n".join(lines)
 
 
+@answered
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0 written, 2 something is missing here."""
     parser = argparse.ArgumentParser(prog="python -m helpers.commands.gpu_kit", description="Pack what a machine without network needs.")
@@ -180,11 +181,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--python", default="3.12", help="that machine's Python")
     given = parser.parse_args(arguments)
     folder = REPOSITORY / "kit"
-    try:
-        index = make(folder, fetch_wheels(given.python), given.datasets)
-    except (UserError, DataError, RecordError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    index = make(folder, fetch_wheels(given.python), given.datasets)
     print(f"{told(index)}\n\nCarry {shown(folder)}/ there, all at once or part by part, and there:  python3 kit/join")
     return 0
 

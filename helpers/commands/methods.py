@@ -6,7 +6,7 @@ import sys
 
 import pandas as pd
 
-from helpers.core.errors import DataError, RecordError, UserError
+from helpers.core.errors import UserError, answered
 from helpers.core.files import shown, write_text
 from helpers.pages.methods_page import MAIN, check, entries, page, page_path
 from helpers.runs import records
@@ -14,6 +14,7 @@ from helpers.runs.config import RunConfig
 from helpers.runs.sweep import sweep
 
 
+@answered
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0 all recorded, 75 stopped with work left and everything saved, 1 a run failed, 2 the call was wrong."""
     parser = argparse.ArgumentParser(prog="python -m helpers.commands.methods", description="Train every method alike; write their page.")
@@ -23,11 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="auto | cpu | cuda | cuda:1")
     parser.add_argument("--plan", action="store_true", help="list the runs; train and write nothing")
     given = parser.parse_args(arguments)
-    try:
-        return run(given)
-    except (UserError, DataError, RecordError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    return run(given)
 
 
 def run(given: argparse.Namespace) -> int:

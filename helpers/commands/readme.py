@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from helpers.core.errors import RecordError, UserError, pick
+from helpers.core.errors import UserError, answered, pick
 from helpers.core.files import REPOSITORY, results_dir, shown, write_text
 from helpers.pages import ledger, methods_page, overview
 
@@ -42,22 +42,19 @@ def pages(readme: Path) -> dict[Path, str]:
     }
 
 
+@answered
 def main(arguments: list[str] | None = None, readme: Path = REPOSITORY / "README.md") -> int:
     """The exit code: 0 written (or, with --check, as the results give), 1 with --check where they differ, 2 something cannot be read."""
     parser = argparse.ArgumentParser(prog="python -m helpers.commands.readme", description="Write the generated pages.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is not what the results give")
     given = parser.parse_args(arguments)
-    try:
-        wanted = pages(readme)
-        stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
-        for path in stale:
-            if given.check:
-                print(f"{shown(path)} is not what the results give: run `make results-tables`.", file=sys.stderr)
-            else:
-                print(f"Written: {shown(write_text(path, wanted[path]))}")
-    except (UserError, RecordError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    wanted = pages(readme)
+    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    for path in stale:
+        if given.check:
+            print(f"{shown(path)} is not what the results give: run `make results-tables`.", file=sys.stderr)
+        else:
+            print(f"Written: {shown(write_text(path, wanted[path]))}")
     if not stale:
         print("Everything is what the results give.")
     return 1 if stale and given.check else 0

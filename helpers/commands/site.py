@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from helpers import studies
-from helpers.core.errors import RecordError, UserError
+from helpers.core.errors import RecordError, UserError, answered
 from helpers.core.files import REPOSITORY, cache_dir, read_json, results_dir, shown, write_text
 from helpers.pages.blocks import interval, missing, missing_variants, read_table, variants, words
 from helpers.pages.site_claims import counted, entries, ledger, page_of, place_of, telling
@@ -21,17 +21,14 @@ from helpers.report.report import markdown
 STYLE = Path(__file__).with_suffix(".css")
 
 
+@answered
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0 written, 2 the results cannot be read or the folder is not ours to write."""
     parser = argparse.ArgumentParser(prog="python -m helpers.commands.site", description="Write the results as web pages.")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="where to (default: site/ in CACHE_DIR)")
     given = parser.parse_args(arguments)
-    try:
-        folder = cache_dir() / "site" if given.to is None else given.to.expanduser().resolve()
-        pages = build(folder)
-    except (UserError, RecordError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    folder = cache_dir() / "site" if given.to is None else given.to.expanduser().resolve()
+    pages = build(folder)
     print(f"{pages} pages. Read them in any browser, no network needed: {given.to or shown(folder)}/index.html")
     return 0
 

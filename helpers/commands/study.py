@@ -11,7 +11,7 @@ from pathlib import Path
 
 import papermill
 
-from helpers.core.errors import DataError, RecordError, UserError, pick, unknown
+from helpers.core.errors import UserError, answered, pick, unknown
 from helpers.core.files import REPOSITORY, results_dir, shown, write_text
 from helpers.report import notebook
 from helpers.runs.records import runs_dir
@@ -20,14 +20,11 @@ from helpers.studies.variants import PRESETS, variant_name
 WORDS = {"true": True, "false": False, "none": None}
 
 
+@answered
 def main(arguments: list[str] | None = None, notebooks: Path = REPOSITORY / "notebooks") -> int:
     """The exit code: 0 executed, 1 a cell failed, 2 the call was wrong or nothing can be written, 128 + signal interrupted."""
     given = _parser().parse_args(arguments)
-    try:
-        return run(given, notebooks)
-    except (UserError, DataError, RecordError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    return run(given, notebooks)
 
 
 def run(given: argparse.Namespace, notebooks: Path) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from helpers.commands import readme
-from helpers.core.errors import DataError, RecordError, UserError
+from helpers.core.errors import answered
 from helpers.core.files import REPOSITORY, read_json, results_dir, write_json
 from helpers.gpu_day import page as gpu_day_page
 from helpers.pages.blocks import command, variants, with_parameter
@@ -43,16 +43,13 @@ class Findings:
         self.counts[kind] = self.counts.get(kind, 0) + 1
 
 
+@answered
 def main(arguments: list[str] | None = None, notebooks: Path = REPOSITORY / "notebooks", page: Path = REPOSITORY / "README.md") -> int:
     """The exit code: 0 everything is what the records give, 1 something is not, 2 something cannot be read."""
     parser = argparse.ArgumentParser(prog="python -m helpers.commands.verify", description="Check the results against the records.")
     parser.parse_args(arguments)
     started = time.monotonic()
-    try:
-        found = verify(notebooks, page)
-    except (UserError, DataError, RecordError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    found = verify(notebooks, page)
     for text in found.left_out:
         print(f"Not checked: {text}")
     for text in found.problems:

@@ -1,6 +1,8 @@
 """Errors that say what was wrong, where, and what to do."""
 
-from collections.abc import Iterable
+import functools
+import sys
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
 
@@ -44,3 +46,17 @@ def pick(kind: str, name: str, table: dict):
     if name not in table:
         raise unknown(kind, name, table)
     return table[name]
+
+
+def answered(main: Callable[..., int | None]) -> Callable[..., int]:
+    """A command whose exit code is what its work returns, 0 where that is nothing, and 2 for an error that says by itself what is wrong."""
+
+    @functools.wraps(main)
+    def answering(*words, **options) -> int:
+        try:
+            return main(*words, **options) or 0
+        except (UserError, DataError, RecordError) as error:
+            print(f"Error: {error}", file=sys.stderr)
+            return 2
+
+    return answering

@@ -51,10 +51,10 @@ class Study:
 
     def show_grid(self):
         """The function that makes the grid, as it stands in the study's folder, and how many runs it comes to."""
-        from IPython.display import Code  # here, as a machine that only trains opens studies without Jupyter
+        from IPython.display import Markdown  # here, as a machine that only trains opens studies without Jupyter
 
         print(f"{len(self.grid)} cells, {len({cell.config.id for cell in self.grid})} different runs")
-        return Code(inspect.getsource(part(self.name, "runs").cells), language="python")
+        return Markdown(f"```python\n{inspect.getsource(part(self.name, 'runs').cells)}```")
 
     def forecast(self):
         """What training the missing runs would take; what a study needs and lacks is said here, before the first of them."""

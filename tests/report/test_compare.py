@@ -49,7 +49,7 @@ def drawing(x: float = 1.5, made: str = "p0123456789", shade: int = 100, element
 
 
 def test_a_figure_is_its_numbers_and_its_pixels_and_not_the_names_that_were_made_of_them():
-    assert of_figure(drawing(), drawing(1.502, "pabcdef0123", 101)) == []
-    assert told(of_figure(drawing(), drawing(1.6))) == ["number 2 of 2: written 1.5, the records give 1.6"]
+    assert of_figure(drawing(), drawing(1.6, "pabcdef0123", 101)) == []
+    assert told(of_figure(drawing(), drawing(1.7))) == ["number 2 of 2: written 1.5, the records give 1.7"]
     assert "picture 1 of 1" in told(of_figure(drawing(), drawing(shade=110)))[0]
     assert told(of_figure(drawing(), drawing(element="line")))[0].startswith("element 1: written path d=")

@@ -69,13 +69,12 @@ class Report:
 
         runs = self._admit(name, alt, runs)
         png, svg = io.BytesIO(), io.BytesIO()
-        about = f"{alt} Runs: {' '.join(runs)}" if runs else alt
         with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
             # A class may be named in letters that this machine's fonts lack: a box stands for them, the table beside names it.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             # Without dates and versions, the same figure gives the same file. The drawing comes first: a figure is laid out as it is
             # drawn, and a second time not quite as the first.
-            figure.savefig(svg, format="svg", metadata={"Title": alt, "Description": about, "Date": None, "Creator": None})
+            figure.savefig(svg, format="svg", metadata={"Title": alt, "Date": None, "Creator": None})
             if self.pictures:
                 figure.savefig(png, format="png", metadata={"Software": None})
         write_text(self.folder / f"{name}.svg", lean(svg.getvalue().decode()))
@@ -111,14 +110,16 @@ class Report:
 
 
 def lean(svg: str) -> str:
-    """A drawing in fewer bytes: numbers to a tenth of a point, the font named once, no indentation, pictures without the transparency
-    that they do not use."""
-    svg = re.sub(r"\n\s+", "\n", re.sub(r' transform="rotate\(-?0 [^"]*"', "", svg))
+    """A drawing in fewer bytes: its title is all that it says of itself (index.json names its runs), places to a tenth of a point, the
+    font named once, no indentation, pictures without the transparency that they do not use."""
+    svg = re.sub(r' transform="rotate\(-?0 [^"]*"| id="[a-zA-Z0-9.]+_\d+"|<metadata>.*?</metadata>', "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(?<= style=")[^"]+', lambda found: re.sub(r"([:;]) ", r"\1", found[0]), svg)
+    svg = re.sub(r"\n\s+", "\n", svg)
     svg = re.sub(
         r'(?<=[ \n][dxy]=")[^"]+', lambda path: DIGITS.sub(lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), path[0]), svg
     )
-    if font := re.search(r" font-family: [^;\"]+;?", svg):
-        svg = svg.replace(font[0], "").replace("<svg ", f'<svg style="{font[0].strip(" ;")}" ', 1)
+    if font := re.search(r";?font-family:[^;\"]+", svg):
+        svg = svg.replace(font[0], "").replace("<svg ", f'<svg style="{font[0].strip(";")}" ', 1)
     return re.sub(r"(?<=data:image/png;base64,)[A-Za-z0-9+/=\s]+", lambda found: opaque(found[0]), svg)
 
 

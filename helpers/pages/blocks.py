@@ -73,10 +73,9 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 def table(folder: Path, name: str) -> pd.DataFrame:
     """A table as its study wrote it."""
     try:
-        frame = pd.read_csv(folder / f"{name}.csv")
+        return pd.read_csv(folder / f"{name}.csv")
     except (OSError, ValueError) as error:
         raise RecordError(f"Cannot read {shown(folder / name)}.csv ({error}). Execute its study again; finished runs are kept.") from error
-    return frame.astype(object).where(frame.notna(), None) if frame.empty else frame
 
 
 def entry(folder: Path, name: str) -> dict:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from helpers.core.files import read_json
 
-NEAR = 0.11  # points of a page that a figure's coordinates may differ by: far less than a line's width, far more than rounding
+NEAR = 0.11  # points of a page that a figure's coordinates may differ by: they are written to a tenth, and rounding may take one over
 SHADES = 2  # of 255 that a picture's pixels may differ by
 NUMBER = re.compile(r"(?<![\w#.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w.])")
 MADE = re.compile(r"(?<=[\"#])[a-z]{1,8}[0-9a-f]{10}\b")  # ids that matplotlib makes from what they stand for, to the last digit

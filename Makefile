@@ -57,13 +57,13 @@ bench: setup ## measure speed and memory beside the standard approach, into resu
 	$(PYTHON) -m helpers.commands.bench $(ARGS)
 
 bench-readouts: setup ## linear probe and kNN beside scikit-learn, into results/bench/
-	$(PYTHON) -m helpers.bench.readouts $(ARGS)
+	$(PYTHON) -m helpers.commands.bench readouts $(ARGS)
 
 bench-together: setup ## several small runs at once beside one, into results/bench/
-	$(PYTHON) -m helpers.bench.together $(ARGS)
+	$(PYTHON) -m helpers.commands.bench together $(ARGS)
 
 same-numbers: setup ## does full speed learn what plain fp32 learns? trains both, into results/bench/
-	$(PYTHON) -m helpers.bench.same_numbers $(ARGS)
+	$(PYTHON) -m helpers.commands.bench same-numbers $(ARGS)
 
 gpu-check: setup ## run the tests that compare CUDA with the CPU; without a CUDA device it fails, having checked nothing
 	@$(PYTHON) -c "import sys, torch; sys.exit(not torch.cuda.is_available())" || \

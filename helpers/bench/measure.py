@@ -1,20 +1,52 @@
 """All competitors of one case, each once a round, round after round, so that what else the machine does hits all of them alike."""
 
+import argparse
 from collections.abc import Callable
 
 import torch
 
 from helpers.bench import rivals, standard
-from helpers.bench.cases import Case
-from helpers.bench.rows import row
+from helpers.bench.cases import FORM, Case, default_cases, make_case, parse_case
+from helpers.bench.rows import lines, row, save, section, summary
 from helpers.bench.settings import chosen, try_settings
 from helpers.bench.startup import startup
 from helpers.bench.steps import Bare, Ours, matrix_rate, rate
-from helpers.core.devices import describe, good_at_bf16
+from helpers.core.devices import describe, good_at_bf16, pick_device
 from helpers.core.errors import UserError
 from helpers.data import load
 from helpers.methods import StepBatch
 from helpers.runs.counting import count_step
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--case", action="append", metavar=FORM, help="what to measure; may be given many times")
+    parser.add_argument("--backbone", help="one case: SimCLR on this net at 32 px")
+    parser.add_argument("--batch", type=int, help="its batch, 256 unless given")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds")
+    parser.add_argument("--seconds", type=float, default=4, help="of each measurement in a round; at least one step is taken")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--compile", action="store_true", help="try compiling too: always done on a GPU, minutes a case on a CPU")
+
+
+def run(given: argparse.Namespace) -> int:
+    if given.repeats < 1 or given.seconds <= 0:
+        raise UserError(f"--repeats {given.repeats} --seconds {given.seconds}: give at least one round and a time above 0.")
+    device = pick_device(given.device)
+    for case in cases(given, device):
+        print(f"== {case}, on {device}", flush=True)
+        measured = measure(case, given.repeats, given.seconds, device, compile=given.compile or device.type == "cuda")
+        files = save(measured)
+        print(f"\n{section(measured)}\n\n{lines(summary([measured]))}\n\nRead it:", *files, flush=True)
+    return 0
+
+
+def cases(given: argparse.Namespace, device: torch.device) -> list[Case]:
+    """The cases asked for; without a word about them, the device's default list."""
+    if given.case:
+        return [parse_case(text) for text in given.case]
+    if given.backbone or given.batch is not None:
+        return [make_case("simclr", given.backbone or "resnet18", "auto", 32, 256 if given.batch is None else given.batch)]
+    return default_cases(device)
 
 
 def measure(case: Case, repeats: int, seconds: float, device: torch.device, compile: bool) -> dict:

@@ -1,4 +1,4 @@
-"""Linear probe and kNN beside scikit-learn and the bare matrix product: python -m helpers.bench.readouts [--count N] ...
+"""Linear probe and kNN beside scikit-learn and the bare matrix product.
 
 Ours runs on the device, scikit-learn on the CPU of the same machine; the features lie ready for both.
 """
@@ -6,7 +6,6 @@ Ours runs on the device, scikit-learn on the CPU of the same machine; the featur
 import argparse
 import resource
 import statistics
-import sys
 import time
 import warnings
 
@@ -18,10 +17,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from helpers.bench.rows import file_of, lines
+from helpers.bench.rows import file_of, lines, written
 from helpers.core.devices import describe, pick_device, wait
-from helpers.core.errors import UserError, answered
-from helpers.core.files import shown, write_json, write_text
+from helpers.core.errors import UserError
 from helpers.core.seeds import generator
 from helpers.evaluation import Features, knn, linear
 
@@ -167,7 +165,7 @@ def page(r: dict) -> str:
     return "\n\n".join(
         [
             f"# Linear probe and kNN beside scikit-learn on {device['name']}",
-            f"Written by `python -m helpers.bench.readouts`. {r['count']:,} x {r['width']} features to learn from, {r['test']:,} to "
+            f"Written by `make bench-readouts`. {r['count']:,} x {r['width']} features to learn from, {r['test']:,} to "
             f"judge, {r['classes']} classes, made by seed {r['seed']}: overlapping classes, correlated, never negative. Medians over "
             f"{r['rounds']} rounds in which all took turns; {device['type']}{threads}; {packages}.",
             lines(table),
@@ -184,30 +182,24 @@ def page(r: dict) -> str:
     )
 
 
-@answered
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m helpers.bench.readouts", description="Measure linear probe and kNN.")
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=50_000, help="features to learn from")
     parser.add_argument("--test", type=int, default=10_000, help="features to judge")
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=3, help="rounds")
     parser.add_argument("--device", default="auto")
-    given = parser.parse_args(arguments)
+
+
+def run(given: argparse.Namespace) -> int:
+    if given.count < 100 or min(given.test, given.width, given.repeats) < 1:
+        raise UserError("Give --count of at least 100, and --test, --width and --repeats of at least 1.")
     try:
-        if given.count < 100 or min(given.test, given.width, given.repeats) < 1:
-            raise UserError("Give --count of at least 100, and --test, --width and --repeats of at least 1.")
         with warnings.catch_warnings():
             warnings.simplefilter("error", ConvergenceWarning)  # a time before its optimum would be no time to compare with
             measured = measure(given.count, given.test, given.width, given.repeats, pick_device(given.device))
-        path = write_json(file_of(measured["device"], "-readouts"), measured)
-        text = page(measured) + "\n"
-        print(text)
-        print("Read it:", shown(path), shown(write_text(path.with_suffix(".md"), text)))
-    except ConvergenceWarning:
-        print(f"Error: scikit-learn did not converge in {MOST_ITERATIONS} iterations. Give more images: --count.", file=sys.stderr)
-        return 1
+    except ConvergenceWarning as error:
+        raise UserError(f"scikit-learn did not converge in {MOST_ITERATIONS} iterations. Give more images: --count.") from error
+    text = page(measured) + "\n"
+    print(text)
+    print("Read it:", *written(file_of(measured["device"], "-readouts"), measured, text))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -82,7 +82,12 @@ def save(new: dict) -> tuple[str, str]:
     old = [row for row in (read_json(path) if path.exists() else []) if "settings_tried" in row]
     rows = [row for row in old if [row[k] for k in KEY] != [new[k] for k in KEY]]
     rows = sorted([*rows, new], key=lambda r: (r["method"], r["backbone"], r["size"], r["batch"]))
-    return shown(write_json(path, rows)), shown(write_text(path.with_suffix(".md"), page(rows)))
+    return written(path, rows, page(rows))
+
+
+def written(path: Path, content: object, text: str) -> tuple[str, str]:
+    """What was measured and the page that tells it, side by side; their names."""
+    return shown(write_json(path, content)), shown(write_text(path.with_suffix(".md"), text))
 
 
 def summary(rows: list[dict]) -> list[dict]:

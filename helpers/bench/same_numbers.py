@@ -1,15 +1,13 @@
-"""Do the speed options change what is learned? python -m helpers.bench.same_numbers [--dataset NAME] [--images N] [--epochs N] ...
+"""Do the speed options change what is learned?
 
 Each net is trained with every speed option (bf16 where the device is good at it, channels last, tuned kernels, compiled) and again
 plainly (fp32, contiguous, torch's own kernels), with the same seeds and so the same weights, batches and views to begin with.
 """
 
 import argparse
-import sys
 
 import pandas as pd
 
-from helpers.core.errors import answered
 from helpers.core.files import results_dir, shown, write_text
 from helpers.judging.statistics import paired_values
 from helpers.report.report import markdown
@@ -61,7 +59,7 @@ def table(outcome: Outcome, configs: dict[tuple[str, str, int], RunConfig]) -> p
 
 def page(frame: pd.DataFrame, given: argparse.Namespace) -> str:
     return (
-        f"# The same numbers at full speed\n\nWritten by `python -m helpers.bench.same_numbers`. SimCLR on {given.images} images of "
+        f"# The same numbers at full speed\n\nWritten by `make same-numbers`. SimCLR on {given.images} images of "
         f"{given.dataset}, {given.epochs} epochs, {READOUT} accuracy (%) on the test set by seed, once plainly (fp32, contiguous, torch's "
         "own kernels) and once with every speed option; intervals (95 %) over paired seeds. Rounding differs, training amplifies it, and "
         "two runs of one seed drift apart as two seeds do: what is asked is that the mean difference stays within the spread of seeds.\n\n"
@@ -70,10 +68,7 @@ def page(frame: pd.DataFrame, given: argparse.Namespace) -> str:
     )
 
 
-@answered
-def main(arguments: list[str] | None = None) -> int:
-    """The exit code: 0 all within, 1 some not, or missing; 2 the call was wrong."""
-    parser = argparse.ArgumentParser(prog="python -m helpers.bench.same_numbers", description="Compare fast runs with plain ones.")
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", default="cifar10")
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--epochs", type=int, default=20)
@@ -81,7 +76,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--nets", nargs="+", default=list(NETS), choices=NETS)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--engine", default="inline", choices=ENGINES)
-    given = parser.parse_args(arguments)
+
+
+def run(given: argparse.Namespace) -> int:
+    """The exit code: 0 all within, 1 some not, or missing."""
     keys = [(net, way, seed) for net in given.nets for seed in range(given.seeds) for way in WAYS]
     configs = {key: config(*key, given.dataset, given.images, given.epochs) for key in keys}
     outcome = sweep(list(configs.values()), device=given.device, engine=given.engine)
@@ -93,7 +91,3 @@ def main(arguments: list[str] | None = None) -> int:
     print(frame.drop(columns="runs", errors="ignore").to_string(index=False))
     print(f"Read it: {shown(path.with_suffix('.md'))}")
     return 0 if "within" in frame and frame["within"].eq(True).all() else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,8 +1,8 @@
-"""Does one run fill the device? Runs at once, each in a process of its own, beside one run that has everything:
-python -m helpers.bench.together [--case method:backbone:stem:size:batch ...] [--workers N]."""
+"""Does one run fill the device? Runs at once, each in a process of its own, beside one run that has everything.
+
+python -m helpers.bench.together CASE THREADS SECONDS DEVICE is one of those processes."""
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -14,11 +14,10 @@ from contextlib import contextmanager
 import torch
 
 from helpers.bench.cases import FORM, Case, parse_case
-from helpers.bench.rows import file_of
+from helpers.bench.rows import file_of, lines, written
 from helpers.bench.steps import Ours, rate
 from helpers.core.devices import describe, pick_device
-from helpers.core.errors import RecordError, UserError, answered
-from helpers.core.files import shown, write_json, write_text
+from helpers.core.errors import RecordError, UserError
 from helpers.data import load
 from helpers.runs.pool import usual_workers
 
@@ -70,7 +69,7 @@ def _started(
 ) -> Iterator[list[subprocess.Popen]]:
     """Processes that have taken their first steps and wait for the word."""
     name = ":".join(map(str, (case.method, case.backbone, case.stem, case.size, case.batch)))
-    call = [sys.executable, "-m", "helpers.bench.together", "--child", name, str(threads), str(seconds), str(device)]
+    call = [sys.executable, "-m", "helpers.bench.together", name, str(threads), str(seconds), str(device)]
     pipes = [subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
     late = threading.Timer(limit, lambda: [pipe.kill() for pipe in pipes])
     late.start()
@@ -113,44 +112,47 @@ def child(name: str, threads: str, seconds: str, device: str) -> int:
 
 
 def page(rows: list[dict]) -> str:
-    lines = [
-        "# Several small runs at once\n",
-        "Written by `python -m helpers.bench.together`. Source images a second of whole training steps: one process with every "
-        "thread, beside several processes that share the threads. Medians over rounds in turns.\n",
-        "| device | net (stem) | batch | alone | processes | together | ratio | spread alone, together | rounds |",
-        "|---|---|---:|---:|---:|---:|---:|---|---:|",
+    table = [
+        {
+            "device": r["device"]["name"],
+            "net (stem)": f"{r['backbone']} ({r['stem']})",
+            "batch": r["batch"],
+            "alone": f"{r['alone']:,.0f}",
+            "processes": r["workers"],
+            "together": f"{r['together']:,.0f}",
+            "ratio": f"{r['ratio']:.2f}",
+            "spread alone, together": f"{r['spread']['alone']:.0%}, {r['spread']['together']:.0%}",
+            "rounds": r["rounds"],
+        }
+        for r in rows
     ]
-    for r in rows:
-        spread = f"{r['spread']['alone']:.0%}, {r['spread']['together']:.0%}"
-        net = f"{r['backbone']} ({r['stem']})"
-        lines.append(
-            f"| {r['device']['name']} | {net} | {r['batch']} | {r['alone']:,.0f} | {r['workers']} | {r['together']:,.0f} | "
-            f"{r['ratio']:.2f} | {spread} | {r['rounds']} |"
-        )
-    return "\n".join(lines) + "\n"
+    about = (
+        "# Several small runs at once\n\nWritten by `make bench-together`. Source images a second of whole training steps: one process with every "
+        "thread, beside several processes that share the threads. Medians over rounds in turns."
+    )
+    return f"{about}\n\n{lines(table)}\n"
 
 
-@answered
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m helpers.bench.together", description="Measure several runs at once.")
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--case", action="append", metavar=FORM)
     parser.add_argument("--workers", type=int, help="processes; one a core, or two on a GPU, unless given")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--device", default="auto")
-    given = parser.parse_args(arguments)
+
+
+def run(given: argparse.Namespace) -> int:
     device = pick_device(given.device)
     workers = given.workers or (2 if device.type == "cuda" else usual_workers(device))
     if workers < 1 or given.repeats < 1:
         raise UserError(f"--workers {workers} --repeats {given.repeats}: give at least 1 of each.")
     cases = [parse_case(text) for text in given.case or CASES]
     rows = [measure(case, workers, given.repeats, given.seconds, device) for case in cases]
-    path = write_json(file_of(rows[0]["device"], "-together"), rows)
     text = page(rows)
-    print(json.dumps([{k: r[k] for k in ("backbone", "alone", "together", "ratio")} for r in rows], indent=1))
-    print("Read it:", shown(path), shown(write_text(path.with_suffix(".md"), text)))
+    print(text)
+    print("Read it:", *written(file_of(rows[0]["device"], "-together"), rows, text))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(child(*sys.argv[2:]) if sys.argv[1:2] == ["--child"] else main())
+    sys.exit(child(*sys.argv[1:]))

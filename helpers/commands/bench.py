@@ -1,56 +1,31 @@
-"""Speed and memory beside the standard approach: python -m helpers.commands.bench [--case method:backbone:stem:size:batch ...] ..."""
+"""Everything that is measured for speed: python -m helpers.commands.bench [steps | readouts | together | same-numbers | projection] ..."""
 
 import argparse
 import sys
+from importlib import import_module
 
-from helpers.bench.cases import FORM, Case, default_cases, make_case, parse_case
-from helpers.bench.measure import measure
-from helpers.bench.projection import CHIPS, project
-from helpers.bench.projection_race import project_race
-from helpers.bench.rows import lines, save, section, summary
-from helpers.core.devices import pick_device
-from helpers.core.errors import UserError, answered
+from helpers.core.errors import answered
+
+# What can be measured, in which module of helpers.bench, and what that is; without a word it is whole steps.
+KINDS = {
+    "steps": ("measure", "whole training steps beside the standard approach: speed, memory, start-up"),
+    "readouts": ("readouts", "linear probe and kNN beside scikit-learn"),
+    "together": ("together", "several small runs at once beside one"),
+    "same-numbers": ("same_numbers", "whether full speed learns what plain fp32 learns"),
+    "projection": ("projection", "nothing: times on a chip that is not at hand, from its data sheet"),
+}
 
 
 @answered
 def main(arguments: list[str] | None = None) -> int:
-    given = _parser().parse_args(arguments)
-    if given.project:
-        print("Read it:", *project(given.project), *project_race(given.project))
-        return 0
-    if given.repeats < 1 or given.seconds <= 0:
-        raise UserError(f"--repeats {given.repeats} --seconds {given.seconds}: give at least one round and a time above 0.")
-    device = pick_device(given.device)
-    for case in cases(given, device):
-        print(f"== {case}, on {device}", flush=True)
-        measured = measure(case, given.repeats, given.seconds, device, compile=given.compile or device.type == "cuda")
-        written = save(measured)
-        print(f"\n{section(measured)}\n\n{lines(summary([measured]))}\n\nRead it:", *written, flush=True)
-    return 0
-
-
-def cases(given: argparse.Namespace, device) -> list[Case]:
-    """The cases asked for; without a word about them, the device's default list."""
-    if given.case:
-        return [parse_case(text) for text in given.case]
-    if given.backbone or given.batch is not None:
-        return [make_case("simclr", given.backbone or "resnet18", "auto", 32, 256 if given.batch is None else given.batch)]
-    return default_cases(device)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m helpers.commands.bench", description="Measure speed and memory.")
-    parser.add_argument("--case", action="append", metavar=FORM, help="what to measure; may be given many times")
-    parser.add_argument("--backbone", help="one case: SimCLR on this net at 32 px")
-    parser.add_argument("--batch", type=int, help="its batch, 256 unless given")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds")
-    parser.add_argument("--seconds", type=float, default=4, help="of each measurement in a round; at least one step is taken")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--compile", action="store_true", help="try compiling too: always done on a GPU, minutes a case on a CPU")
-    parser.add_argument(
-        "--project", metavar="CHIP", help=f"measure nothing: project times on a chip from its data sheet ({', '.join(CHIPS)})"
-    )
-    return parser
+    words = sys.argv[1:] if arguments is None else arguments
+    kind = words[0] if words and words[0] in KINDS else "steps"
+    module, about = KINDS[kind]
+    work = import_module(f"helpers.bench.{module}")
+    kinds = f"Or give one of {', '.join(KINDS)} as the first word, and --help behind it."
+    parser = argparse.ArgumentParser(prog=f"python -m helpers.commands.bench {kind}", description=f"Measure {about}.", epilog=kinds)
+    work.options(parser)
+    return work.run(parser.parse_args(words[words[:1] == [kind] :]))
 
 
 if __name__ == "__main__":

@@ -253,7 +253,7 @@ def test_cases_are_read_from_words_and_have_defaults():
         ["--device", "cuda:99"],
         ["--batch", "100000000"],
         ["--case", "simclr:resnet18"],
-        ["--project", "h300"],
+        ["projection", "h300"],
     ],
 )
 def test_impossible_calls_are_said(arguments, capsys):

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from helpers.bench import projection, projection_race
+from helpers.bench import projection
 from helpers.bench.projection import CHIPS
+from helpers.commands import bench
 from helpers.methods import METHODS, StepBatch
 from helpers.models import build_encoder, macs
 from helpers.runs.counting import Chip, Counter, Counts, count_forward, count_step, count_views
@@ -71,14 +72,22 @@ def test_a_kernel_takes_the_longest_of_its_three_times():
 def test_projections_say_that_they_are(tmp_path, monkeypatch):
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
     monkeypatch.setattr(projection, "NETS", ("resnet_tiny", "vit_micro"))
-    projection.project("h200")
+    monkeypatch.setattr(projection, "RACED_BATCHES", (64,))
+    monkeypatch.setattr(projection, "RACED_NET", "resnet_tiny")
+    monkeypatch.setattr(projection, "WAYS", {"2 views": (2, 0, 32), "2 views of 16 px": (2, 0, 16)})
+    monkeypatch.setattr(projection, "preset_values", lambda name, preset, reading: preset_values(name, "demo", reading))
+    assert bench.main(["projection", "h200"]) == 0
     found = json.loads((tmp_path / "bench" / "projection-h200.json").read_text())
     assert found["projection"] and not found["measured"] and len(found["rows"]) == 4
-    for row in found["rows"]:
+    for row in [*found["rows"], *found["race"]]:
+        assert sum(row["share"].values()) == pytest.approx(1, abs=0.01)
         assert 0 < row["seconds_an_epoch_arithmetic_alone"] <= row["seconds_an_epoch_graph"] <= row["seconds_an_epoch_eager"]
     small = {row["batch"]: row["seconds_an_epoch_eager"] for row in found["rows"] if row["backbone"] == "vit_micro"}
     assert small[128] > 2 * small[512]  # launches dominate a small net at a small batch
-    assert (tmp_path / "bench" / "projection-h200.md").read_text().startswith("# Projection, never measured: NVIDIA H200")
+    whole, quarter = found["race"]
+    assert quarter["flops_per_step"] < 0.35 * whole["flops_per_step"]
+    text = (tmp_path / "bench" / "projection-h200.md").read_text()
+    assert text.startswith("# Projection, never measured: NVIDIA H200") and text.count("| 2 views") == 2 and "| the race |" in text
 
 
 def test_a_lesser_chip_is_slower():
@@ -103,27 +112,11 @@ def test_small_views_are_counted_at_their_size():
     assert mixed == pytest.approx(four, rel=0.05), "eight views of half the side cost what two do"
 
 
-def test_the_race_on_paper(tmp_path, monkeypatch):
-    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
-    monkeypatch.setattr(projection_race, "BATCHES", (64,))
-    monkeypatch.setattr(projection_race, "NET", "resnet_tiny")
-    monkeypatch.setattr(projection_race, "WAYS", {"2 views": (2, 0, 32), "2 views of 16 px": (2, 0, 16)})
-    monkeypatch.setattr(projection_race, "preset_values", lambda name, preset, reading: preset_values(name, "demo", reading))
-    _, page = projection_race.project_race("h100")
-    rows = json.loads((tmp_path / "bench/race-on-paper-h100.json").read_text())["rows"]
-    assert rows[1]["flops_per_step"] < 0.35 * rows[0]["flops_per_step"]
-    assert all(sum(row["share"].values()) == pytest.approx(1, abs=0.01) for row in rows)
-    assert rows[0]["seconds_an_epoch_graph"] < rows[0]["seconds_an_epoch_eager"]
-    text = (tmp_path / "bench/race-on-paper-h100.md").read_text()
-    assert "never measured" in text and text.count("| 2 views") == 2
-    assert all(row["seconds_an_epoch_arithmetic_alone"] < row["seconds_an_epoch_graph"] for row in rows)
-
-
 def test_recipes_on_paper_are_whole_runs_each_with_its_optimizer_and_its_views():
     adamw = {"training": {"optimizer": "adamw"}}
     tried = {"AdamW": adamw, "growing": merged(adamw, {"training": {"sizes": [[0.0, 16], [0.5, 32]]}})}
     s = Settings(**preset_values("speedrun", "demo", "as_written") | {"candidates": tried, "probe_every": 2})
-    race, *trials = projection_race.recipes_on_paper(s, CHIPS["h100"])
+    race, *trials = projection.recipes_on_paper(s, CHIPS["h100"])
     assert [row["recipe"] for row in trials] == ["trial: as raced", "trial: AdamW", "trial: growing"]
     raced, plain, growing = trials
     assert race["steps"] == 2000 // 64 * 3 and raced["steps"] == (2000 - 300) // 64 * 2

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from helpers.bench import readouts as bench
+from helpers.commands.bench import main
 
 SECONDS = {
     "fit": [1.0, 2.0, 1.0],  # the second round was disturbed, all of it
@@ -41,7 +42,7 @@ def test_features_are_seeded_correlated_and_not_separable():
 
 def test_two_rounds_at_toy_size(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
-    assert bench.main(["--count", "600", "--test", "200", "--width", "16", "--repeats", "2", "--device", "cpu"]) == 0
+    assert main(["readouts", "--count", "600", "--test", "200", "--width", "16", "--repeats", "2", "--device", "cpu"]) == 0
     (path,) = (tmp_path / "bench").glob("*-readouts.json")
     row = json.loads(path.read_text())
     assert set(row["seconds"]) == set(bench.WHAT) and min(row["seconds"].values()) > 0
@@ -54,5 +55,5 @@ def test_two_rounds_at_toy_size(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("arguments", [["--count", "10"], ["--repeats", "0"], ["--device", "cuda:99"]])
 def test_impossible_calls_are_said(arguments, capsys):
-    assert bench.main(arguments) == 2
+    assert main(["readouts", *arguments]) == 2
     assert capsys.readouterr().err.startswith("Error: ")

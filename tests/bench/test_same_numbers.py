@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from helpers.bench.same_numbers import READOUT, config, main, table
+from helpers.bench.same_numbers import READOUT, config, table
+from helpers.commands.bench import main
 
 
 class Found(dict):
@@ -46,7 +47,7 @@ def test_pairs_without_both_runs_do_not_count():
 def test_full_speed_reaches_the_plain_run_s_accuracy_at_toy_size(tmp_path, monkeypatch):
     for name in ("RESULTS_DIR", "CACHE_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
-    code = main(["--dataset", "embedded", "--images", "256", "--epochs", "2", "--seeds", "2", "--nets", "vit_micro", "--device", "cpu"])
+    code = main("same-numbers --dataset embedded --images 256 --epochs 2 --seeds 2 --nets vit_micro --device cpu".split())
     frame = pd.read_csv(tmp_path / "results_dir" / "bench" / "same-numbers.csv")
     assert frame["n"].item() == 2 and len(frame["runs"].item().split()) == 4
     assert abs(frame["fast − plain"].item()) <= max(frame["spread of seeds"].item(), 2.0)  # two seeds may happen to lie close together
@@ -55,5 +56,5 @@ def test_full_speed_reaches_the_plain_run_s_accuracy_at_toy_size(tmp_path, monke
 
 
 def test_impossible_calls_are_said(capsys):
-    assert main(["--images", "64", "--seeds", "1"]) == 2
+    assert main(["same-numbers", "--images", "64", "--seeds", "1"]) == 2
     assert "batch_size" in capsys.readouterr().err

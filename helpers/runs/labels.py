@@ -11,20 +11,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from helpers.core.errors import TrainingStopped, UserError
-from helpers.core.files import write_with
-from helpers.core.progress import line
+from helpers.core.errors import UserError
 from helpers.core.seeds import generator
-from helpers.evaluation import Features, extract, probe
-from helpers.evaluation.finetune import finetune
+from helpers.evaluation import Features, probe
 from helpers.evaluation.knn import neighbours
 from helpers.insight import keep, thumbnails
 from helpers.methods import Method
 from helpers.runs.config import LabelDraws, RunConfig
 from helpers.runs.material import FEWEST, Material
 from helpers.runs.pictures import SIDE, raw_images
+from helpers.runs.reader import Reader
+from helpers.runs.stages import store, stored
 from helpers.training import Stopped
-from helpers.views import make_views
 
 READOUTS = ("linear", "finetune")
 WRONG = 3  # ranks from here on are kept as one: nothing beyond top-3 is asked for
@@ -73,11 +71,11 @@ class Labels:
     """What is read out with few labels, in parts of a draw each that wait beside the checkpoints: an interruption loses none."""
 
     def __init__(self, config: RunConfig, images: Material, device: torch.device, folder: Path, stop: Callable[[], str | None]):
-        self.config, self.images, self.device, self.folder, self.stop = config, images, device, folder, stop
+        self.config, self.images, self.folder, self.stop = config, images, folder, stop
         self.asked = config.evaluation.labels
         if self.asked is not None:
             check(self.asked, images)
-            self.views = make_views("supervised", images.train.images.shape[-1])  # the same for every encoder
+            self.reader = Reader(config, images, device)
             self.slots = slots(self.asked)
             known = images.bank.labels[images.labelled]
             self.places = [drawn(known, fraction, config.seed, draw) for fraction, draw in self.slots]
@@ -107,7 +105,7 @@ class Labels:
         arrays["labels.counts"] = np.array([len(places) for places in self.places])
         for who, found in (("untrained", self.untrained), ("trained", self._whole("trained", method.encoder))):
             arrays |= {f"labels.{who}.{name}": ranks for name, ranks in found.items()}
-        way = {epoch: self._read(f"epoch-{epoch:05d}") for epoch in self._epochs() if self._file(f"epoch-{epoch:05d}").is_file()}
+        way = {epoch: ranks for epoch in self._epochs() if (ranks := stored(self._file(f"epoch-{epoch:05d}")))}
         if way:
             arrays["labels.epochs"] = np.array(list(way))
             arrays |= {f"labels.way.{name}": np.stack([ranks[name] for ranks in way.values()]) for name in READOUTS}
@@ -120,78 +118,48 @@ class Labels:
 
     def _whole(self, who: str, encoder) -> dict[str, np.ndarray]:
         """Ranks of the true class by readout [slots, images], and the nearest neighbours of the test images."""
-        kept = self._part(f"{who}-frozen", lambda: self._frozen(encoder))
+        frozen = self._part(f"{who}-frozen", lambda: self._frozen(encoder))
         tuned = [
             self._part(f"{who}-{number}", lambda places=places: {"finetune": self._tuned(encoder, places)})["finetune"]
             for number, places in enumerate(self.places)
         ]
-        return kept | {"finetune": np.stack(tuned)}
+        return frozen | {"finetune": np.stack(tuned)}
 
     def _on_the_way(self, epoch: int, encoder) -> dict[str, np.ndarray]:
         places = self.places[self.first]
 
         def measured() -> dict[str, np.ndarray]:
-            train, test = self._features(encoder)
+            train, test = self.reader.features(encoder)
             return {"linear": self._probed(train, test, places), "finetune": self._tuned(encoder, places)}
 
         return self._part(f"epoch-{epoch:05d}", measured, now=True)  # stopped here, the epoch behind it would have to be trained again
 
     def _part(self, name: str, measure: Callable[[], dict[str, np.ndarray]], now: bool = False) -> dict[str, np.ndarray]:
         """What was measured before, or is now unless there is a word to stop."""
-        if not self._file(name).is_file():
+        if (found := stored(self._file(name))) is None:
             if not now and (reason := self.stop()):
                 raise Stopped(f"{self.config.id} stopped while it was read out with few labels, because {reason}; run again to go on.")
-            found = measure()
-            write_with(self._file(name), lambda part: _write(part, found))
-        return self._read(name)
+            store(self._file(name), found := measure())
+        return found
 
     def _file(self, name: str) -> Path:
         return self.folder / f"labels-{name}.npz"
 
-    def _read(self, name: str) -> dict[str, np.ndarray]:
-        with np.load(self._file(name), allow_pickle=False) as stored:
-            return {each: stored[each] for each in stored.files}
-
-    def _features(self, encoder) -> tuple[Features, Features]:
-        read = {"device": self.device, "precision": self.config.training.precision}
-        train = extract(encoder, self.views, self.images.bank, indices=self.images.labelled, **read)
-        return train, extract(encoder, self.views, self.images.test, indices=self.images.test_indices, **read)
-
     def _frozen(self, encoder) -> dict[str, np.ndarray]:
-        train, test = self._features(encoder)
+        train, test = self.reader.features(encoder)
         _, index = neighbours(train.x, test.x, min(NEAREST, len(train.x)))
         same = (train.y[index] == test.y[:, None]).sum(1)
-        kept = {"linear": np.stack([self._probed(train, test, places) for places in self.places])}
-        return kept | {"nearest": same.cpu().numpy().astype(np.uint8), "places": index.cpu().numpy().astype(np.uint32)}
+        ranks = {"linear": np.stack([self._probed(train, test, places) for places in self.places])}
+        return ranks | {"nearest": same.cpu().numpy().astype(np.uint8), "places": index.cpu().numpy().astype(np.uint32)}
 
     def _probed(self, train: Features, test: Features, places: np.ndarray) -> np.ndarray:
         rows = torch.from_numpy(places).to(train.x.device)
-        return _ranks(probe(Features(train.x[rows], train.y[rows]), test, len(self.images.dataset.classes), folds=FOLDS))
+        return _ranks(probe(Features(train.x[rows], train.y[rows]), test, self.reader.classes, folds=FOLDS))
 
     def _tuned(self, encoder, places: np.ndarray) -> np.ndarray:
-        asked = self.asked
-        try:
-            return _ranks(
-                finetune(
-                    encoder,
-                    self.views,
-                    self.images.bank,
-                    self.images.test,
-                    len(self.images.dataset.classes),
-                    device=self.device,
-                    indices=self.images.labelled[places],
-                    test_indices=self.images.test_indices,
-                    epochs=epochs_of(asked, len(places)),
-                    batch_size=asked.batch_size,
-                    rate=asked.rate,
-                    weight_decay=asked.weight_decay,
-                    seed=self.config.seed,
-                    precision=self.config.training.precision,
-                )
-            )
-        except TrainingStopped as error:  # costs this reading and not the run
-            line(f"{self.config.id}  not fine-tuned: {error}")
-            return np.full(len(self.images.test_indices), LOST, np.uint8)
+        how = self.asked.model_dump(include={"batch_size", "rate", "weight_decay"})
+        result = self.reader.tuned(encoder, self.images.labelled[places], epochs=epochs_of(self.asked, len(places)), **how)
+        return np.full(len(self.images.test_indices), LOST, np.uint8) if result is None else _ranks(result)
 
     def _pictures(self, same: np.ndarray, places: np.ndarray) -> dict[str, np.ndarray]:
         """neighbours.*: random test images, and random ones of those that have no neighbour of their class, with the nearest images."""
@@ -214,11 +182,6 @@ def _ranks(result) -> np.ndarray:
 
 def _accuracy(ranks: np.ndarray | None) -> float:
     return float("nan") if ranks is None or (ranks == LOST).all() else float(100 * (ranks == 0).mean())
-
-
-def _write(part: Path, arrays: dict[str, np.ndarray]) -> None:
-    with open(part, "wb") as file:
-        np.savez(file, **arrays)
 
 
 def seconds(config: RunConfig, images: Material, a_view: float, forward: float, classifier: float) -> float:

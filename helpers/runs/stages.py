@@ -23,25 +23,29 @@ class Stages:
     def __call__(self, name: str, work: Callable[[], Found]) -> None:
         """Do the work of a stage, or read what it came to before this run was interrupted."""
         path = self.folder / f"stage-{name}.npz"
-        found = read(path)
+        found = stored(path)
         if found is None:
-            found = work()
-            if any(found):
-                packed = io.BytesIO()
-                np.savez(packed, **found[1], **{EVALUATIONS: json.dumps(found[0])})
-                write_bytes(path, packed.getvalue())
-        self.evaluations |= found[0]
-        self.arrays |= found[1]
+            evaluations, arrays = work()
+            found = arrays | {EVALUATIONS: json.dumps(evaluations)}
+            if evaluations or arrays:
+                store(path, found)
+        self.evaluations |= json.loads(str(found.pop(EVALUATIONS)))
+        self.arrays |= found
 
 
-def read(path: Path) -> Found | None:
-    """None where there is nothing, or nothing whole: the stage is then done again."""
+def store(path: Path, arrays: dict) -> None:
+    packed = io.BytesIO()
+    np.savez(packed, **arrays)
+    write_bytes(path, packed.getvalue())
+
+
+def stored(path: Path) -> dict[str, np.ndarray] | None:
+    """None where there is nothing, or nothing whole: it is then done again."""
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        return json.loads(str(arrays.pop(EVALUATIONS))), arrays
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         path.unlink(missing_ok=True)
         return None

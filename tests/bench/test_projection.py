@@ -81,7 +81,7 @@ def test_projections_say_that_they_are(tmp_path, monkeypatch):
     assert found["projection"] and not found["measured"] and len(found["rows"]) == 4
     for row in [*found["rows"], *found["race"]]:
         assert sum(row["share"].values()) == pytest.approx(1, abs=0.01)
-        assert 0 < row["seconds_an_epoch_arithmetic_alone"] <= row["seconds_an_epoch_graph"] <= row["seconds_an_epoch_eager"]
+        assert 0 <= row["seconds_an_epoch_arithmetic_alone"] <= row["seconds_an_epoch_graph"] <= row["seconds_an_epoch_eager"]
     small = {row["batch"]: row["seconds_an_epoch_eager"] for row in found["rows"] if row["backbone"] == "vit_micro"}
     assert small[128] > 2 * small[512]  # launches dominate a small net at a small batch
     whole, quarter = found["race"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.core.errors import UserError
-from helpers.runs import labels
+from helpers.runs import labels, reader
 from helpers.runs.config import LabelDraws, RunConfig
 from helpers.runs.labels import LOST, check, drawn, epochs_of, slots
 from helpers.runs.material import material
@@ -105,8 +105,8 @@ def test_a_run_that_cannot_be_read_out_is_not_trained():
 
 def test_a_record_holds_every_reading(monkeypatch):
     asked, seen = config(pictures=True), []
-    real = labels.finetune
-    monkeypatch.setattr(labels, "finetune", lambda *given, **how: seen.append(how) or real(*given, **how))
+    real = reader.finetune
+    monkeypatch.setattr(reader, "finetune", lambda *given, **how: seen.append(how) or real(*given, **how))
     record = run(asked, "cpu")
     arrays = record.arrays
     assert arrays["labels.fractions"].tolist() == [0.1, 0.1, 0.5, 0.5, 1.0] and arrays["labels.draws"].tolist() == [0, 1, 0, 1, 0]
@@ -133,8 +133,8 @@ def test_a_record_holds_every_reading(monkeypatch):
 
 def test_an_interruption_loses_no_reading(tmp_path, monkeypatch):
     whole = run(config(), "cpu").essence()
-    calls, real = [], labels.finetune
-    monkeypatch.setattr(labels, "finetune", lambda *given, **how: calls.append(1) or real(*given, **how))
+    calls, real = [], reader.finetune
+    monkeypatch.setattr(reader, "finetune", lambda *given, **how: calls.append(1) or real(*given, **how))
     monkeypatch.setenv("RUNS_DIR", str(tmp_path / "again"))
     attempts = 0
     while True:
@@ -153,9 +153,9 @@ def test_an_interruption_loses_no_reading(tmp_path, monkeypatch):
 
 def test_a_divergence_costs_a_reading_and_not_the_run(monkeypatch):
     def diverges(*given, **how):
-        raise labels.TrainingStopped("no longer finite")
+        raise reader.TrainingStopped("no longer finite")
 
-    monkeypatch.setattr(labels, "finetune", diverges)
+    monkeypatch.setattr(reader, "finetune", diverges)
     arrays = run(config(), "cpu").arrays
     assert (arrays["labels.trained.finetune"] == LOST).all() and (arrays["labels.trained.linear"] < LOST).all()
 

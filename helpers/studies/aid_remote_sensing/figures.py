@@ -10,6 +10,7 @@ import pandas as pd
 from helpers.judging.arms import Arm, accuracy
 from helpers.judging.claims import Undecided
 from helpers.report import style
+from helpers.report.marks import absent, counted, curve, key, point
 from helpers.report.style import canvas, say_missing
 from helpers.studies.aid_remote_sensing import claims as aid
 from helpers.studies.aid_remote_sensing.runs import SETTINGS
@@ -33,7 +34,7 @@ def forensic_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         for place, setting in enumerate(SETTINGS):
             found = aid.forensic(cells, backbone, *setting)
             seeds.append(_count(found))
-            _point(ax, place, found, readout, style.BACKBONES[backbone], "s" if setting[0] == CORRECT else "o", setting[1] == TESTED)
+            point(ax, place, found, readout, style.BACKBONES[backbone], "s" if setting[0] == CORRECT else "o", setting[1] == TESTED)
             before = accuracy(aid.untrained(found), f"{readout}_untrained")[0].mean
             if before is not None:
                 ax.plot([place - 0.3, place + 0.3], [before, before], color=style.GREY, ls=":", lw=1.6)
@@ -47,9 +48,9 @@ def forensic_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     panels[0].set_ylabel(f"test accuracy, {readout} (%)")
     panels[1].set_xlabel("input scaling, and below it the maximum rate")
     handles = [
-        panels[0].plot([], [], "D", mfc="none", color=style.BLACK, label="published on AID, as it was run")[0],
-        panels[0].plot([], [], ":", color=style.GREY, label="the same net untrained")[0],
-        panels[0].plot([], [], "--", color=style.VERMILION, lw=1, label="chance")[0],
+        key("published on AID, as it was run", style.BLACK, "D", inside="none"),
+        key("the same net untrained", style.GREY, "", ":"),
+        key("chance", style.VERMILION, "", "--"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, title=f"{INTERVALS}; {DAGGERS}", title_fontsize=9.5)
     figure.suptitle(f"Is it the architecture? Scaling x rate x backbone\n[{scope}]")
@@ -63,7 +64,7 @@ def backbone_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         own, labelled = aid.main(cells, backbone), aid.supervised(cells, backbone)
         colour = style.BACKBONES[backbone]
         for shift, found, suffix, marker in ((-0.25, aid.untrained(own), "_untrained", "v"), (0, own, "", "o"), (0.25, labelled, "", "s")):
-            _point(ax, place + shift, found, readout + suffix, colour, marker)
+            point(ax, place + shift, found, readout + suffix, colour, marker)
             balanced = None if suffix else mean_class(found, readout)
             if balanced is not None:
                 ax.plot(place + shift + 0.09, balanced, "_", color=style.BLACK, ms=11, mew=2)
@@ -72,17 +73,10 @@ def backbone_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
             ax.plot(place, theirs["last"], "D", mfc="none", color=style.BLACK, ms=8)
     ax.set_xticks(range(len(BACKBONES)), [f"{each}\n{_count(aid.main(cells, each))}" for each in BACKBONES])
     labels = min(len(aid.supervised(cells, backbone).records) for backbone in BACKBONES)
-    looks = (
-        ("v", "untrained"),
-        ("o", "contrast"),
-        ("s", f"with labels (n = {labels})"),
-        ("_", "mean over classes"),
-        ("D", "published on AID (contrast)"),
-    )
     handles = [
-        ax.plot([], [], marker, color=style.GREY if marker in "vos" else style.BLACK, mfc="none" if marker == "D" else None, label=label)[0]
-        for marker, label in looks
+        key(name, style.GREY, marker) for marker, name in (("v", "untrained"), ("o", "contrast"), ("s", f"with labels (n = {labels})"))
     ]
+    handles += [key("mean over classes", style.BLACK, "_"), key("published on AID (contrast)", style.BLACK, "D", inside="none")]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, handletextpad=0.2, columnspacing=1.0)
     ax.set(xlim=(-0.5, len(BACKBONES) - 0.5), xlabel=INTERVALS, ylabel=f"test accuracy, {readout} (%)")
     ax.set_title(f"Accuracy by backbone, right scaling and tested rate\n[{scope}]")
@@ -119,21 +113,10 @@ def resolution_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         found = [accuracy(each, readout)[0] for each in arms]
         before = [accuracy(aid.untrained(each), f"{readout}_untrained")[0].mean for each in arms]
         at, colour = np.array(sizes) * shift, style.BACKBONES[backbone]
-        seeds = {each.n for each in found if each.n}
-        absent = sum(not each.n for each in found)
-        runs = f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else f"{min(seeds, default=0)}"
-        name = f"{backbone} (n = {runs})" if seeds else f"{backbone} (missing)"
-        ax.plot(
-            at,
-            [np.nan if each.mean is None else each.mean for each in found],
-            marker=marker,
-            color=colour,
-            label=name + ("" if not absent or not seeds else f", {absent} sizes missing"),
-        )
+        seeds = [each.n for each in found if each.n]
+        gone = f", {len(found) - len(seeds)} sizes missing" if 0 < len(seeds) < len(found) else ""
+        curve(ax, at, found, colour, marker, f"{backbone} (n = {counted(seeds)}){gone}" if seeds else f"{backbone} (missing)")
         ax.plot(at, [np.nan if each is None else each for each in before], ":", color=colour, lw=1.5)
-        for x, each in zip(at, found, strict=True):
-            if each.low is not None:
-                ax.plot([x, x], [each.low, each.high], color=colour, alpha=0.7)
     if not any(aid.at_size(cells, backbone, size).records for backbone in BACKBONES for size in sizes):
         say_missing(ax, "every resolution", shared=True)
     ax.plot([], [], ":", color=style.GREY, label="the same nets untrained")
@@ -152,7 +135,7 @@ def pretext_plot(cells: pd.DataFrame, readout: str, scope: str, companion: str) 
     figure, ((left, right),) = canvas(1, 2, height=4.0, width=8.6)
     names = ["", *aid.augmentations(cells)]
     for place, added in enumerate(names):
-        _point(left, place, aid.altered(cells, added), readout, style.BLUE, "o")
+        point(left, place, aid.altered(cells, added), readout, style.BLUE, "o")
     left.set_xticks(range(len(names)), [f"{added or 'neither'}\n{_count(aid.altered(cells, added))}" for added in names])
     left.set(xlim=(-0.5, len(names) - 0.5), ylabel=f"test accuracy, {readout} (%)", title="added to contrast's views, scenes")
     ticks = []
@@ -161,7 +144,7 @@ def pretext_plot(cells: pd.DataFrame, readout: str, scope: str, companion: str) 
             found = aid.pretext(cells, name, data)
             gains = _gains(found, readout)
             if not gains:
-                _say_absent(right, place + shift)
+                absent(right, place + shift)
             right.plot([place + shift] * len(gains), gains, marker, color=colour, alpha=0.5, ms=5)
             if gains:
                 right.plot([place + shift - 0.07, place + shift + 0.07], [np.mean(gains)] * 2, color=colour, lw=2.5)
@@ -192,17 +175,7 @@ def count_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         if not there:
             continue
         name = f"{backbone} (n = {min(len(each.records) for _, each in there)})"
-        ax.plot(
-            [x for x, _ in there],
-            [accuracy(each, readout)[0].mean for _, each in there],
-            color=style.BACKBONES[backbone],
-            label=name,
-            marker=marker,
-        )
-        for x, each in there:
-            value = accuracy(each, readout)[0]
-            if value.low is not None:
-                ax.plot([x, x], [value.low, value.high], color=style.BACKBONES[backbone], alpha=0.7)
+        curve(ax, [x for x, _ in there], [accuracy(each, readout)[0] for _, each in there], style.BACKBONES[backbone], marker, name)
     if not any(aid.of_count(cells, backbone, images).records for backbone in BACKBONES for images in found):
         say_missing(ax, "runs on few and on many photographs")
     else:
@@ -228,24 +201,6 @@ def _count(found: Arm) -> str:
     """Of how many runs a mark is made; a dagger where collapsed runs are left out, two where there are no others."""
     lost = found.collapsed
     return f"(n = {len(found.sound)}{'' if not lost else '‡' if lost == len(found.records) else '†'})"
-
-
-def _point(ax: Axes, place: float, found: Arm, readout: str, colour: str, marker: str, filled: bool = True) -> None:
-    """Mean with its interval and single runs; "missing" at the axis where nothing was run."""
-    value, _ = accuracy(found, readout)
-    if not value.n:
-        return _say_absent(ax, place)
-    if value.low is not None:
-        ax.plot([place, place], [value.low, value.high], color=colour, lw=2)
-    single = [record.evaluations[readout]["top1"] for record in found.sound if "top1" in record.evaluations.get(readout, {})]
-    if len(single) > 1:
-        ax.plot([place - 0.1] * len(single), single, ".", color=colour, alpha=0.6)
-    ax.plot(place, value.mean, marker, color=colour, ms=7, mfc=colour if filled else "white")
-
-
-def _say_absent(ax: Axes, place: float) -> None:
-    look = {"rotation": 90, "ha": "center", "va": "bottom", "color": style.GREY, "fontsize": 9}
-    ax.text(place, 0.03, "missing", transform=ax.get_xaxis_transform(), **look)
 
 
 def _chance(ax: Axes, found: Arm, cells: pd.DataFrame) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 from helpers.judging.arms import accuracy, listed
 from helpers.judging.claims import Undecided
 from helpers.report import style
+from helpers.report.marks import counted
 from helpers.report.style import canvas, say_missing
 from helpers.studies.augmentation_grid.claims import ablated, cell, grid_likeness, means, pair_rank, published_grid, untrained
 from helpers.studies.augmentation_grid.settings import OPERATIONS, TELLING
@@ -47,8 +48,7 @@ def grid_heatmaps(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
 
 def _seeds(cells: pd.DataFrame) -> str:
     """How often each cell was run."""
-    counts = [len(cell(cells, first, second).records) for first in OPERATIONS for second in OPERATIONS]
-    return f"n = {min(counts)} a cell" if min(counts) == max(counts) else f"n = {min(counts)} to {max(counts)} seeds a cell"
+    return f"n = {counted([len(cell(cells, first, second).records) for first in OPERATIONS for second in OPERATIONS])} a cell"
 
 
 def _heatmap(ax, frame: pd.DataFrame, figure) -> None:
@@ -136,7 +136,7 @@ def ablation_curves(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         ax.set_xticks(at, labels, rotation=0 if numeric else 20)
         ax.minorticks_off()
         over = " or ".join(dict.fromkeys(over for _, _, over, _ in found if over))
-        ax.set_title(f"n = {_counts([summary.n for _, summary, _, _ in found if summary.n])}, bars over {over or 'nothing'}")
+        ax.set_title(f"n = {counted([summary.n for _, summary, _, _ in found if summary.n])}, bars over {over or 'nothing'}")
     for ax in axes[:, 0]:
         ax.set_ylabel(f"test accuracy, {readout} (%)")
     figure.suptitle(f"One thing changed in the full recipe; bars: 95 % interval\n[{scope}]")
@@ -154,7 +154,3 @@ def _unchanged(cells: pd.DataFrame) -> str | None:
 def _reach(summary, side: str) -> float:
     limit = getattr(summary, side)
     return 0.0 if limit is None else abs(limit - summary.mean)
-
-
-def _counts(counts: list[int]) -> str:
-    return f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from helpers.judging.arms import Arm, accuracy
+from helpers.judging.arms import accuracy
 from helpers.judging.claims import Undecided
 from helpers.report import style
+from helpers.report.marks import absent, curve, key, point
 from helpers.report.style import canvas, say_missing
 from helpers.studies.backbone_contest import claims as contest
 from helpers.studies.backbone_contest.settings import ALONE, BACKBONES, REFERENCE, TRIPLE
@@ -29,7 +30,7 @@ def accuracy_by_backbone(cells: pd.DataFrame, readout: str, scope: str) -> Figur
     figure, ((ours, theirs),) = canvas(columns=2, height=3.6)
     counts = {backbone: len(contest.entrant(cells, backbone).records) for backbone in BACKBONES}
     for place, backbone in enumerate(BACKBONES):
-        _interval(ours, place, contest.entrant(cells, backbone), readout, style.BACKBONES[backbone])
+        point(ours, place, contest.entrant(cells, backbone), readout, style.BACKBONES[backbone])
         theirs.plot(place, contest.published()["accuracy"][backbone][REFERENCE], "D", mfc="none", color=style.BACKBONES[backbone], ms=8)
     ours.set_xticks(range(3), [f"{backbone}\n(n = {n})" for backbone, n in counts.items()])
     ours.set(ylabel=f"test accuracy, {readout} (%)", title=f"ours [{scope}]")
@@ -50,7 +51,7 @@ def optimizer_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     for shift, backbone in zip((-0.2, 0, 0.2), BACKBONES, strict=True):
         colour = style.BACKBONES[backbone]
         for place, optimizer in enumerate(names):
-            _interval(ours, place + shift, contest.entrant(cells, backbone, optimizer), readout, colour)
+            point(ours, place + shift, contest.entrant(cells, backbone, optimizer), readout, colour)
             published = contest.published()["accuracy"][backbone].get(optimizer)
             if published is not None:
                 theirs.plot(place + shift, published, "D", mfc="none", color=colour, ms=7)
@@ -182,17 +183,10 @@ def rate_sensitivity(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         for schedule, colour, marker in (("one-cycle", style.BLUE, "o"), ("fixed", style.VERMILION, "s")):
             factors = sorted(set(swept.loc[(swept["backbone"] == backbone) & (swept["schedule"] == schedule), "rate_factor"].astype(float)))
             found = [(factor, accuracy(contest.rate_arm(cells, backbone, schedule, factor), readout)[0]) for factor in factors]
-            line = [(factor, each) for factor, each in found if each.n]
-            seeds = max((each.n for _, each in line), default=0)
-            name = (
-                f"{schedule} (n = {seeds})"
-                if len(line) == len(found) and line
-                else f"{schedule} ({len(found) - len(line) or 'all'} missing)"
-            )
-            axes.plot([factor for factor, _ in line], [each.mean for _, each in line], marker=marker, color=colour, label=name)
-            for factor, each in line:
-                if each.low is not None:
-                    axes.plot([factor, factor], [each.low, each.high], color=colour, alpha=0.6)
+            there = [each.n for _, each in found if each.n]
+            gone = len(found) - len(there)
+            name = f"{schedule} ({gone or 'all'} missing)" if gone or not there else f"{schedule} (n = {max(there)})"
+            curve(axes, factors, [each for _, each in found], colour, marker, name)
         axes.set(xscale="log", xlabel="multiple of the range-tested rate", title=backbone)
         axes.set_xticks([0.1, 1, 10], ["1/10", "1", "10"])
         axes.xaxis.set_minor_formatter(NullFormatter())
@@ -216,7 +210,7 @@ def peak_plot(cells: pd.DataFrame, scope: str) -> Figure:
                 [place + shift] * len(ends), [peak - last for peak, last in ends], style.MARKERS[BACKBONES.index(backbone)], color=colour
             )
             if not ends:
-                _say_absent(axes, place + shift)
+                absent(axes, place + shift)
             if theirs := logged.get((backbone, optimizer)):
                 axes.plot(place + shift + 0.08, theirs["maximum"] - theirs["last"], "D", mfc="none", color=colour, ms=7)
     axes.set_xticks(range(len(names)), names)
@@ -224,25 +218,6 @@ def peak_plot(cells: pd.DataFrame, scope: str) -> Figure:
     axes.set(ylabel="best epoch − last epoch\n(points of kNN)", title=f"What choosing the epoch on test would add [{scope}]")
     _legend_of_backbones(axes, style.MARKERS)
     return figure
-
-
-def _interval(axes: Axes, place: float, arm: Arm, readout: str, colour: str) -> None:
-    """Mean with its interval and single seeds; "missing" at the axis where nothing was run."""
-    found, _ = accuracy(arm, readout)
-    if not found.n:
-        return _say_absent(axes, place)
-    if found.low is not None:
-        axes.plot([place, place], [found.low, found.high], color=colour, lw=2.2)
-    single = [record.evaluations[readout]["top1"] for record in arm.records.values() if readout in record.evaluations]
-    if len(single) > 1:
-        axes.plot([place - 0.06] * len(single), single, ".", color=colour, alpha=0.6)
-    axes.plot(place, found.mean, "o", color=colour, ms=7)
-
-
-def _say_absent(axes: Axes, place: float) -> None:
-    axes.text(
-        place, 0.03, "missing", rotation=90, ha="center", va="bottom", color=style.GREY, fontsize=9, transform=axes.get_xaxis_transform()
-    )
 
 
 def _ends(record) -> tuple[float, float] | None:
@@ -260,8 +235,6 @@ def _mark_missing(axes: Axes, values: np.ndarray) -> None:
 
 
 def _legend_of_backbones(axes: Axes, markers: str) -> None:
-    """A legend beside the marks, not on them, the same whether or not a backbone was run."""
-    looks = {name: (marker, style.BACKBONES[name], None) for name, marker in zip(BACKBONES, markers, strict=False)}
-    for name, (marker, colour, fill) in (looks | {"published": ("D", "black", "none")}).items():
-        axes.plot([], [], marker, color=colour, mfc=fill, label=name)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    """Beside the marks, not on them."""
+    keys = [key(name, style.BACKBONES[name], marker) for name, marker in zip(BACKBONES, markers, strict=False)]
+    axes.legend(handles=[*keys, key("published", "black", "D", inside="none")], loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -14,6 +14,7 @@ import pandas as pd
 from helpers.judging.arms import Arm, accuracy, has_collapsed
 from helpers.judging.claims import Undecided
 from helpers.report import style
+from helpers.report.marks import counted, key
 from helpers.report.style import canvas, say_missing
 from helpers.studies.lightweight_architectures.cells import (
     NETS,
@@ -72,9 +73,9 @@ def accuracy_curves(cells: pd.DataFrame, readout: str, scope: str, panels: str =
             ax.set_xlabel("pretraining epochs")
     for ax in axes.flat[len(titles) :]:
         ax.set_axis_off()
-    handles = [_handle(name, *_looks(name), "-") for name in lines]
-    handles += [_handle("untrained", style.GREY, "", ":")] if by_net else []
-    handles += [_handle("a collapsed run", style.BLACK, "x", "--")]
+    handles = [key(name, *_looks(name), "-") for name in lines]
+    handles += [key("untrained", style.GREY, "", ":")] if by_net else []
+    handles += [key("a collapsed run", style.BLACK, "x", "--")]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     figure.supylabel(f"test accuracy, {READOUTS.get(readout, readout)} (%)", fontsize=10)
     figure.suptitle(f"Downstream accuracy along the pretraining [{scope}]\nmean over seeds (n = {most} at most), shaded: their range")
@@ -102,9 +103,7 @@ def grid_heatmaps(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         ax.set_yticks(range(len(TECHNIQUES)), TECHNIQUES)
         ax.grid(False)
     figure.colorbar(drawn, ax=paper, label="accuracy (%)")
-    counts = sorted({accuracy(arm, readout)[0].n for row in arms for arm in row})
-    seeds = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
-    ours.set_title(f"ours, last checkpoint, {readout}; {seeds}")
+    ours.set_title(f"ours, last checkpoint, {readout}; n = {counted([accuracy(arm, readout)[0].n for row in arms for arm in row])}")
     paper.set_title("published, maximum; n = 1")
     figure.suptitle(f"Technique x net{_alike(means[:, : len(NETS)], theirs)} [{scope}]")
     figure.supxlabel("mean over seeds without collapsed runs; † some or all runs of the cell collapsed", fontsize=9.5)
@@ -153,11 +152,13 @@ def cost_fronts(cells: pd.DataFrame, readout: str, scope: str, *, region: str | 
         _few_ticks(above.xaxis)
     for ax in panels[:, 0]:
         ax.set_ylabel(f"test accuracy, {readout} (%)")
-    handles = [_handle(name, TECHNIQUE_LOOKS[name][0], "o", "") for name in TECHNIQUES]
-    handles += [_handle(net, style.BLACK, NET_LOOKS.get(net, PLAIN_LOOK)[1], "") for net in nets]
-    handles.append(_handle("Pareto front (hollow: collapsed)", style.GREY, "", "-"))
+    handles = [key(name, TECHNIQUE_LOOKS[name][0], "o", "") for name in TECHNIQUES]
+    handles += [key(net, style.BLACK, NET_LOOKS.get(net, PLAIN_LOOK)[1], "") for net in nets]
+    handles.append(key("Pareto front (hollow: collapsed)", style.GREY, "", "-"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
-    figure.suptitle(f"Accuracy against what it costs; means over seeds (n = {_seeds(cells)}) [{scope}]")
+    figure.suptitle(
+        f"Accuracy against what it costs; means over seeds (n = {counted([len(entrant(cells, technique, net).records) for technique in TECHNIQUES for net in NETS])}) [{scope}]"
+    )
     return figure
 
 
@@ -190,13 +191,12 @@ def frozen_against_tuned(cells: pd.DataFrame, scope: str) -> Figure:
     else:
         say_missing(ax, "runs read out both ways")
     ax.set(xlabel="frozen: linear probe (%)", ylabel="fine-tuned (%)")
-    handles = [_handle(name, TECHNIQUE_LOOKS[name][0], "o", "") for name in TECHNIQUES]
-    handles += [_handle(net, style.BLACK, NET_LOOKS.get(net, PLAIN_LOOK)[1], "") for net in nets]
-    handles += [_handle("untrained", style.GREY, "o", "", "none"), _handle("collapsed", style.ORANGE, "o", "", "none")]
+    handles = [key(name, TECHNIQUE_LOOKS[name][0], "o", "") for name in TECHNIQUES]
+    handles += [key(net, style.BLACK, NET_LOOKS.get(net, PLAIN_LOOK)[1], "") for net in nets]
+    handles += [key("untrained", style.GREY, "o", "", "none"), key("collapsed", style.ORANGE, "o", "", "none")]
     figure.legend(handles=handles, loc="outside right center")
     ax.set_title(f"Frozen and fine-tuned accuracy [{scope}]")
-    counts = " to ".join(dict.fromkeys(str(each) for each in (min(runs, default=0), max(runs, default=0))))
-    figure.supxlabel(f"means over the seeds read both ways (n = {counts}), bars: 95 % interval; dotted: equal", fontsize=9.5)
+    figure.supxlabel(f"means over the seeds read both ways (n = {counted(runs)}), bars: 95 % interval; dotted: equal", fontsize=9.5)
     return figure
 
 
@@ -222,11 +222,8 @@ def collapse_curves(cells: pd.DataFrame, scope: str) -> Figure:
             ax.set_yscale("log")
         if limit is not None and ax.lines:
             ax.axhline(limit, color=style.BLACK, ls=":", lw=1.2)
-    handles = [_handle(name, TECHNIQUE_LOOKS[name][0], "", "-") for name in TECHNIQUES]
-    handles += [
-        _handle("collapsed", style.BLACK, "x", "--"),
-        _handle("counts as collapsed below", style.BLACK, "", ":"),
-    ]
+    handles = [key(name, TECHNIQUE_LOOKS[name][0], "", "-") for name in TECHNIQUES]
+    handles += [key("collapsed", style.BLACK, "x", "--"), key("counts as collapsed below", style.BLACK, "", ":")]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     lost = sum(has_collapsed(row.record) for row in present)
     figure.suptitle(f"Collapse watch: one line a run, n = {len(present)}, {lost} collapsed [{scope}]")
@@ -257,12 +254,6 @@ def _looks(name: str) -> tuple[str, str]:
     return TECHNIQUE_LOOKS.get(name) or NET_LOOKS.get(name, PLAIN_LOOK)
 
 
-def _handle(name: str, colour: str, marker: str, line: str, inside: str | None = None):
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], color=colour, marker=marker or None, ls=line or "none", mfc=inside or colour, label=name)
-
-
 def _alike(ours: np.ndarray, theirs: np.ndarray) -> str:
     both = ~np.isnan(ours)
     if both.sum() < 3 or np.ptp(ours[both]) == 0:
@@ -285,8 +276,3 @@ def _mark(ax: Axes, x: float, y: float, technique: str, net: str, collapsed: boo
     colour, marker = TECHNIQUE_LOOKS[technique][0], NET_LOOKS.get(net, PLAIN_LOOK)[1]
     look = {"mfc": "none", "mec": colour, "mew": 1.5} if collapsed else {"mec": "white", "mew": 0.6}
     ax.plot(x, y, marker, color=colour, ms=7, zorder=3, **look)
-
-
-def _seeds(cells: pd.DataFrame) -> str:
-    counts = sorted({len(entrant(cells, technique, net).records) for technique in TECHNIQUES for net in NETS})
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

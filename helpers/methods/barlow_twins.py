@@ -4,8 +4,7 @@ from itertools import combinations
 
 import torch
 
-from helpers.core.errors import UserError
-from helpers.methods.base import Card, Method, forward_views
+from helpers.methods.base import Card, Method
 from helpers.methods.losses import barlow_twins
 from helpers.models import mlp_head
 
@@ -24,21 +23,12 @@ class BarlowTwins(Method):
         loss="Σ_i (1 − C_ii)² + λ Σ_{i≠j} C_ij²,  C = corr(z, z⁺) over the batch",
         recipe="byol_small",
     )
-    views_needed = 2
+    views_needed = fewest = 2
 
     def __init__(self, encoder, views, *, hidden: int = 1024, out: int = 1024, off_diagonal_weight: float = 0.0051):
         super().__init__(encoder, views)
         self.off_diagonal_weight = off_diagonal_weight
         self.projector = mlp_head((encoder.width, hidden, hidden, out))
-
-    def check(self, images, batch_size, parts=1):
-        if batch_size < 2:
-            raise UserError(
-                f"A batch of {batch_size}: Barlow Twins correlates coordinates over the batch. Take 2 images or more, better 32."
-            )
-
-    def embed(self, inputs):
-        return {"z": forward_views(lambda x: self.projector(self.encoder(x)), inputs)}
 
     def criterion(self, outputs, batch):
         pairs = combinations(outputs["z"].unbind(1), 2)

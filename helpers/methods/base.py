@@ -43,6 +43,7 @@ class Method(nn.Module):
     card: Card
     needs_labels = False
     views_needed = 1
+    fewest = 1  # images of a batch, where the loss compares them with each other
     takes_small_views = False
     takes_weights = True  # whether training can begin from an encoder's weights
 
@@ -67,12 +68,16 @@ class Method(nn.Module):
 
     def check(self, images: int, batch_size: int, parts: int = 1) -> None:
         """An error, before the first step, where so many images or such a batch, gathered in so many parts, cannot work."""
+        if batch_size < self.fewest:
+            raise UserError(
+                f"{self.card.title} compares the images of a batch with each other, and a batch of {batch_size} is too few. Raise batch_size."
+            )
 
     def prepare(self, views: list[torch.Tensor], batch: StepBatch):
         return views
 
     def embed(self, inputs) -> dict[str, torch.Tensor]:
-        raise NotImplementedError
+        return {"z": forward_views(lambda x: self.projector(self.encoder(x)), inputs)}
 
     def criterion(self, outputs: dict[str, torch.Tensor], batch: StepBatch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         raise NotImplementedError

@@ -39,7 +39,7 @@ class BYOL(Method):
     def embed(self, inputs):
         projected = forward_views(lambda x: self.projector(self.encoder(x)), inputs)
         predicted = self.predictor(projected.flatten(0, 1)).view_as(projected)
-        return {"z": projected, "prediction": predicted, "target": forward_views(self.target, inputs)}
+        return {"z": projected, "prediction": predicted, "target": forward_views(self.target, inputs[: self.views.settings.count])}
 
     def criterion(self, outputs, batch):
         predicted, target = outputs["prediction"], outputs["target"]

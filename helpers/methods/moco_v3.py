@@ -2,7 +2,6 @@
 
 from torch import nn
 
-from helpers.core.errors import UserError
 from helpers.methods.average import Average
 from helpers.methods.base import Card, Method, forward_views
 from helpers.methods.losses import moco_v3_contrast
@@ -29,7 +28,7 @@ class MoCoV3(Method):
         recipe="simclr_small",
         kept="the average (key encoder) with its batch statistics",
     )
-    views_needed = 2
+    views_needed = fewest = 2
 
     def __init__(
         self,
@@ -54,10 +53,6 @@ class MoCoV3(Method):
 
     def _projected(self) -> nn.Sequential:
         return nn.Sequential(self.encoder, self.projector)
-
-    def check(self, images, batch_size, parts=1):
-        if batch_size < 2:
-            raise UserError(f"MoCo v3 finds its negatives in the batch, and a batch of {batch_size} has none. Raise training.batch_size.")
 
     def embed(self, inputs):
         def query_of(images):

@@ -1,16 +1,13 @@
 """ReLIC (Mitrovic et al. 2021): tell images apart, and have views of an image agree on what all the others are to it."""
 
 import torch
-from torch import nn
 
-from helpers.core.errors import UserError
-from helpers.methods.average import Average
-from helpers.methods.base import Card, Method, forward_views
+from helpers.methods.base import Card
+from helpers.methods.byol import BYOL
 from helpers.methods.losses import relic_loss
-from helpers.models import mlp_head
 
 
-class ReLIC(Method):
+class ReLIC(BYOL):
     """The content of a picture is what its style must not change: the contrast of MoCo v3 with a target network, and a penalty on
     how much the answer "which of these images is it?" depends on the view that asks.
 
@@ -26,7 +23,7 @@ class ReLIC(Method):
         recipe="byol_small",
         kept="weights and the target network",
     )
-    views_needed = 2
+    fewest = 2
 
     def __init__(
         self,
@@ -39,34 +36,13 @@ class ReLIC(Method):
         out: int = 256,
         momentum: float = 0.99,
     ):
-        super().__init__(encoder, views)
+        super().__init__(encoder, views, hidden=hidden, out=out, momentum=momentum)
         self.temperature = temperature
         self.invariance = invariance  # the KL's weight; 0 leaves the contrast
-        self.projector = mlp_head((encoder.width, hidden, out))
-        self.predictor = mlp_head((out, hidden, out))
-        self.target = Average(self._online(), momentum, rising=True)
-
-    def check(self, images, batch_size, parts=1):
-        if batch_size < 2:
-            raise UserError(
-                f"{self.card.title} tells the images of a batch apart, and a batch of {batch_size} has no two. Raise batch_size."
-            )
-
-    def _online(self) -> nn.Module:
-        return nn.Sequential(self.encoder, self.projector)
-
-    def embed(self, inputs):
-        large = self.views.settings.count
-        projected = forward_views(lambda x: self.projector(self.encoder(x)), inputs)
-        predicted = self.predictor(projected.flatten(0, 1)).view_as(projected)
-        return {"z": projected, "online": predicted, "target": forward_views(self.target, inputs[:large])}
 
     def criterion(self, outputs, batch):
-        online, targets = outputs["online"].unbind(1), outputs["target"].unbind(1)
+        online, targets = outputs["prediction"].unbind(1), outputs["target"].unbind(1)
         pairs = [(one, other) for o, one in enumerate(online) for t, other in enumerate(targets) if o != t]
         found = [relic_loss([one], [other], self.temperature, self.invariance) for one, other in pairs]
         loss, invariance = (torch.stack(values).mean() for values in zip(*found, strict=True))
         return loss, {"invariance": invariance}
-
-    def after_step(self, progress):
-        self.target.follow(self._online(), progress)

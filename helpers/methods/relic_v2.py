@@ -24,6 +24,6 @@ class ReLICv2(ReLIC):
     takes_small_views = True
 
     def criterion(self, outputs, batch):
-        online, targets = outputs["online"].unbind(1), outputs["target"].unbind(1)
+        online, targets = outputs["prediction"].unbind(1), outputs["target"].unbind(1)
         loss, invariance = relic_loss(online, targets, self.temperature, self.invariance)
         return loss, {"invariance": invariance}

@@ -4,8 +4,7 @@ from itertools import combinations
 
 import torch
 
-from helpers.core.errors import UserError
-from helpers.methods.base import Card, Method, forward_views
+from helpers.methods.base import Card, Method
 from helpers.methods.losses import vicreg
 from helpers.models import mlp_head
 
@@ -24,7 +23,7 @@ class VICReg(Method):
         loss="λ·|z − z⁺|² + μ·Σ_i max(0, 1 − σ_i) + ν·Σ_{i≠j} cov_ij²",
         recipe="byol_small",
     )
-    views_needed = 2
+    views_needed = fewest = 2
 
     def __init__(
         self,
@@ -40,13 +39,6 @@ class VICReg(Method):
         super().__init__(encoder, views)
         self.weights = (invariance, variance, covariance)
         self.projector = mlp_head((encoder.width, hidden, hidden, out))
-
-    def check(self, images, batch_size, parts=1):
-        if batch_size < 2:
-            raise UserError(f"A batch of {batch_size}: VICReg needs the variance over the batch. Take 2 images or more, better 32.")
-
-    def embed(self, inputs):
-        return {"z": forward_views(lambda x: self.projector(self.encoder(x)), inputs)}
 
     def criterion(self, outputs, batch):
         pairs = combinations(outputs["z"].unbind(1), 2)

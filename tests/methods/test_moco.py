@@ -191,7 +191,7 @@ def test_other_than_two_views_are_refused(contract, name):
 
 
 def test_v3_needs_negatives(contract):
-    with pytest.raises(UserError, match="batch of 1 has none"):
+    with pytest.raises(UserError, match="batch of 1 is too few"):
         moco(contract, "moco_v3").check(images=10, batch_size=1)
 
 

@@ -80,7 +80,7 @@ def test_relic_compares_views_with_other_views_only(contract):
     method = relic(contract, views={"count": 3}, invariance=0.7, temperature=0.2)
     online, target = torch.stack(views_of(3), 1).detach(), torch.stack(views_of(3, width=5)[::-1], 1).detach()
     pairs = [slow(online[:, v], target[:, w], 0.2, 0.7)[0] for v in range(3) for w in range(3) if v != w]
-    assert method.criterion({"online": online, "target": target}, None)[0].item() == pytest.approx(sum(pairs) / 6, rel=1e-5)
+    assert method.criterion({"prediction": online, "target": target}, None)[0].item() == pytest.approx(sum(pairs) / 6, rel=1e-5)
 
 
 def test_relic_v2_compares_every_online_view_with_every_large_target(contract):
@@ -88,8 +88,8 @@ def test_relic_v2_compares_every_online_view_with_every_large_target(contract):
     large, small = method.views.settings.count, method.views.settings.small
     views, batch = contract.step(method)
     outputs = method.embed(method.prepare(views, batch))
-    assert outputs["online"].shape[1] == large + small and outputs["target"].shape[1] == large and small > 0
-    online, target = outputs["online"].detach(), outputs["target"]
+    assert outputs["prediction"].shape[1] == large + small and outputs["target"].shape[1] == large and small > 0
+    online, target = outputs["prediction"].detach(), outputs["target"]
     pairs = [slow(online[:, v], target[:, w], 0.2, 0.7)[0] for v in range(large + small) for w in range(large)]
     assert len(pairs) == (large + small) * large
     assert method.criterion(outputs, batch)[0].item() == pytest.approx(sum(pairs) / len(pairs), rel=1e-4)
@@ -140,7 +140,7 @@ def test_the_target_is_the_average_of_the_parameters_only(contract):
 
 
 def test_what_cannot_work_is_named_before_training(contract):
-    with pytest.raises(UserError, match="batch of 1 has no two"):
+    with pytest.raises(UserError, match="batch of 1 is too few"):
         relic(contract).check(100, 1)
     with pytest.raises(UserError, match="at least 2 views"):
         relic(contract, views={"count": 1})

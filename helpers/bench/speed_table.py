@@ -25,29 +25,19 @@ from helpers.core.files import append_json, json_lines, without_places
 from helpers.data import Split, load
 from helpers.methods import StepBatch
 
-# What is measured of a case, in images a second, and how it is called on the page.
-WAYS = {
-    "end_to_end": "whole step, as studies run it",
-    "end_to_end_graphs": "whole step, compiled, as CUDA graphs",
-    "standard": "standard approach: PIL in one worker a core, fp32",
-    "bound": "bare step on views that lie ready",
-    "bound_graphs": "bare step, compiled, as CUDA graphs",
-    "views": "data and views alone",
-    "plain": "whole step in fp32, nothing that makes it fast",
-    "bound_compiled": "bare step, compiled",
-    "bound_chosen": "bare step, cuDNN choosing kernels by trial",
+# What is measured of a case, in images a second: how it is called over a column, and on the page.
+CALLED = {
+    "end_to_end": ("whole", "whole step, as studies run it"),
+    "end_to_end_graphs": ("whole, graphs", "whole step, compiled, as CUDA graphs"),
+    "standard": ("standard", "standard approach: PIL in one worker a core, fp32"),
+    "bound": ("bare", "bare step on views that lie ready"),
+    "bound_graphs": ("bare, graphs", "bare step, compiled, as CUDA graphs"),
+    "views": ("views", "data and views alone"),
+    "plain": ("plain", "whole step in fp32, nothing that makes it fast"),
+    "bound_compiled": ("bare, compiled", "bare step, compiled"),
+    "bound_chosen": ("bare, chosen", "bare step, cuDNN choosing kernels by trial"),
 }
-HEADS = {
-    "end_to_end": "whole",
-    "end_to_end_graphs": "whole, graphs",
-    "standard": "standard",
-    "bound": "bare",
-    "bound_graphs": "bare, graphs",
-    "views": "views",
-    "plain": "plain",
-    "bound_compiled": "bare, compiled",
-    "bound_chosen": "bare, chosen",
-}  # the same over a column
+HEADS, WAYS = ({way: words[place] for way, words in CALLED.items()} for place in (0, 1))
 COMPILED = ("end_to_end_graphs", "bound_graphs", "bound_compiled")
 ON_GPU_ALONE = (*COMPILED, "bound_chosen")  # on two cores compiling a net takes longer than all the rest
 WARM = 4  # steps before the clock: a CUDA graph is first run, then recorded, then replayed

@@ -6,20 +6,18 @@ Code, the wheels that such a machine lacks, and images, in this order, cut into 
 
 import argparse
 import hashlib
-import io
 import json
 import shutil
 import stat
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from helpers.core.errors import DataError, UserError, answered
-from helpers.core.files import REPOSITORY, cache_dir, data_dir, shown, write_bytes, write_json
+from helpers.core.files import REPOSITORY, cache_dir, data_dir, shown, write_bytes, write_json, zipped
 from helpers.data.catalogue import present
 from helpers.runs import records
 from helpers.runs.records import runs_dir
@@ -33,7 +31,6 @@ WHEELS = ("pydantic", "pydantic-core", "typing-inspection", "annotated-types", "
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 DATASETS = ("cifar10", "stl10", "aid")
 JOIN = Path(__file__).parents[1] / "gpu_day" / "join.py"
-EPOCH = (1980, 1, 1, 0, 0, 0)  # no times in a zip: the same files make the same bytes
 
 
 @dataclass
@@ -65,7 +62,7 @@ class Kit:
         """Write the part at hand."""
         if not self.held:
             return
-        data = zipped({piece: (content, False) for piece, content in self.held.items()}, zipfile.ZIP_STORED)
+        data = zipped(self.held, packed=False)
         name = f"part-{len(self.parts) + 1}.zip"
         write_bytes(self.folder / name, data)
         self.parts[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
@@ -75,7 +72,7 @@ class Kit:
 def make(folder: Path, wheels: Path, datasets: list[str], most: int = PART) -> dict:
     """Write the kit into a folder; its index. Nothing of an earlier kit stays there."""
     images = [(name, path) for name in datasets for path in data_files(name)]
-    code = zipped(dict(code_files()))
+    code = code_zip()
     if len(code) > CODE:
         raise UserError(
             f"The code packs to {len(code) / MIB:.1f} MiB, and {CODE / MIB:g} are allowed: what is large in it belongs into results/ or is no code."
@@ -93,6 +90,11 @@ def make(folder: Path, wheels: Path, datasets: list[str], most: int = PART) -> d
     write_bytes(folder / "join", JOIN.read_bytes())
     (folder / "join").chmod(0o755)
     return index
+
+
+def code_zip() -> bytes:
+    files = dict(code_files())
+    return zipped({name: data for name, (data, _) in files.items()}, runnable=[name for name, (_, runs) in files.items() if runs])
 
 
 def code_files() -> Iterator[tuple[str, tuple[bytes, bool]]]:
@@ -124,18 +126,6 @@ def data_files(name: str) -> list[Path]:
     if not files:
         raise DataError(f"{shown(data_dir())}/{name} (DATA_DIR) holds no file to carry. Put {name} there, as a folder of its own.")
     return files
-
-
-def zipped(content: dict[str, tuple[bytes, bool]], how: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """A zip of name -> (bytes, executable)."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, (data, executable) in content.items():
-            info = zipfile.ZipInfo(name, EPOCH)
-            info.create_system, info.compress_type = 3, how
-            info.external_attr = (stat.S_IFREG | (0o755 if executable else 0o644)) << 16
-            archive.writestr(info, data)
-    return buffer.getvalue()
 
 
 def fetch_wheels(python: str) -> Path:

@@ -3,13 +3,16 @@
 import contextlib
 import errno
 import fcntl
+import io
 import json
 import os
 import re
+import stat
 import sys
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from helpers.core.errors import RecordError
@@ -81,6 +84,18 @@ def write_text(path: Path, text: str) -> Path:
 
 def write_bytes(path: Path, content: bytes) -> Path:
     return write_with(path, lambda part: part.write_bytes(content))
+
+
+def zipped(content: dict[str, bytes], packed: bool = True, runnable: Collection[str] = ()) -> bytes:
+    """A zip of these files. The same content gives the same bytes: sorted, and no times or system in it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in sorted(content):
+            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            info.create_system, info.compress_type = 3, zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+            info.external_attr = (stat.S_IFREG | (0o755 if name in runnable else 0o644)) << 16
+            archive.writestr(info, content[name], compresslevel=9)
+    return buffer.getvalue()
 
 
 def write_json(path: Path, content: object) -> Path:

@@ -105,6 +105,11 @@ def forward_views(encode: nn.Module, views: list[torch.Tensor]) -> torch.Tensor:
     return torch.cat((forward_views(encode, views[:large]), forward_views(encode, views[large:])), dim=1)
 
 
+def against_others(loss, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The mean loss of each view's prediction [N, V, d] against every other view's target."""
+    return torch.stack([loss(predicted, target.roll(turn, 1)) for turn in range(1, predicted.shape[1])]).mean()
+
+
 def held(weight: torch.Tensor, still: bool) -> torch.Tensor:
     """The weight, and while it is to stand still with a gradient of zero: with none at all, SGD fails once the first one comes."""
     return weight.detach() + 0 * weight if still else weight

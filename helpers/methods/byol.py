@@ -1,10 +1,9 @@
 """BYOL (Grill et al. 2020): predict what a slow copy of oneself says of the other view; nothing is pushed apart."""
 
-import torch
 from torch import nn
 
 from helpers.methods.average import Average
-from helpers.methods.base import Card, Method, forward_views
+from helpers.methods.base import Card, Method, against_others, forward_views
 from helpers.methods.losses import byol_loss
 from helpers.models import mlp_head
 
@@ -42,9 +41,7 @@ class BYOL(Method):
         return {"z": projected, "prediction": predicted, "target": forward_views(self.target, inputs[: self.views.settings.count])}
 
     def criterion(self, outputs, batch):
-        predicted, target = outputs["prediction"], outputs["target"]
-        turns = range(1, predicted.shape[1])  # each view against every other one
-        return torch.stack([byol_loss(predicted, target.roll(turn, 1)) for turn in turns]).mean(), {}
+        return against_others(byol_loss, outputs["prediction"], outputs["target"]), {}
 
     def after_step(self, progress):
         self.target.follow(self._online(), progress)

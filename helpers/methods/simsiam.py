@@ -1,9 +1,8 @@
 """SimSiam (Chen, He 2020): predict the other view's projection; a stopped gradient alone keeps it from collapsing."""
 
-import torch
 from torch import nn
 
-from helpers.methods.base import Card, Method, forward_views
+from helpers.methods.base import Card, Method, against_others, forward_views
 from helpers.methods.losses import negative_cosine
 from helpers.models import mlp_head
 
@@ -35,9 +34,7 @@ class SimSiam(Method):
         return {"z": projected, "prediction": self.predictor(projected.flatten(0, 1)).view_as(projected)}
 
     def criterion(self, outputs, batch):
-        predicted, target = outputs["prediction"], outputs["z"]
-        turns = range(1, predicted.shape[1])  # each view against every other one
-        return torch.stack([negative_cosine(predicted, target.roll(turn, 1)) for turn in turns]).mean(), {}
+        return against_others(negative_cosine, outputs["prediction"], outputs["z"]), {}
 
     def parameter_groups(self):
         fixed = {id(p) for p in self.predictor.parameters()}

@@ -3,7 +3,7 @@
 import pandas as pd
 
 Table = tuple[pd.DataFrame, list[str]]
-PLACE = ("part", "backbone", "pretext", "optimizer", "first", "second", "value")  # what tells a cell of some study from another
+PLACE = ("part", "backbone", "pretext", "optimizer", "recipe", "first", "second", "value")  # what tells a cell of some study from another
 
 
 def cost_table(cells: pd.DataFrame) -> Table:

@@ -5,7 +5,6 @@ travels with its records: what it measured and said, one folder of a few small f
 """
 
 import hashlib
-import io
 import json
 import re
 import shutil
@@ -17,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from helpers.core.errors import RecordError, UserError
-from helpers.core.files import results_dir, shown, why_not, write_bytes
+from helpers.core.files import results_dir, shown, why_not, write_bytes, zipped
 from helpers.runs import records
 from helpers.runs.config import RunConfig
 from helpers.runs.manifest import code_version
@@ -44,7 +43,7 @@ def export(path: Path, runs: Iterable[str] | None = None, day: Path | None = Non
     if day is not None:
         content |= {f"results/gpu_day/{day.name}/{name}": (day / name).read_bytes() for name in DAY_FILES if (day / name).is_file()}
     manifest = {"format": FORMAT, "code": code_version(), "files": {name: _digest(data) for name, data in content.items()}}
-    packed = _zip({MANIFEST: json.dumps(manifest, indent=1, sort_keys=True).encode()} | content)
+    packed = zipped({MANIFEST: json.dumps(manifest, indent=1, sort_keys=True).encode()} | content)
     if len(packed) > LARGEST:
         sizes = {run: sum((folder / run / name).stat().st_size for name in records.FILES) for run in ids}
         largest = ", ".join(f"{run} {size / 1000:.0f} kB" for run, size in sorted(sizes.items(), key=lambda item: -item[1])[:5])
@@ -59,17 +58,6 @@ def export(path: Path, runs: Iterable[str] | None = None, day: Path | None = Non
 def _files(record: Path) -> tuple[str, ...]:
     Record(record).check()
     return records.FILES
-
-
-def _zip(content: dict[str, bytes]) -> bytes:
-    """The same content gives the same bytes: sorted, and no times, rights or system in it."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name in sorted(content):
-            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            info.create_system, info.external_attr, info.compress_type = 3, (stat.S_IFREG | 0o644) << 16, zipfile.ZIP_DEFLATED
-            archive.writestr(info, content[name], compresslevel=9)
-    return buffer.getvalue()
 
 
 def _digest(data: bytes) -> str:

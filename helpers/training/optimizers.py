@@ -6,39 +6,22 @@ from helpers.core.errors import pick
 from helpers.training.muon import Muon
 
 
-def _sgd(groups, rate, momentum, fused):
-    return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=fused)
+def _timm(name: str):
+    import timm.optim  # here, as timm takes seconds to import
+
+    return getattr(timm.optim, name)
 
 
-def _adam(groups, rate, momentum, fused):
-    return torch.optim.Adam(groups, lr=rate, betas=(momentum, 0.999), fused=fused)
-
-
-def _adamw(groups, rate, momentum, fused):
-    return torch.optim.AdamW(groups, lr=rate, betas=(momentum, 0.999), fused=fused)
-
-
-def _radam(groups, rate, momentum, fused):
-    return torch.optim.RAdam(groups, lr=rate, betas=(momentum, 0.999), foreach=True)
-
-
-def _lamb(groups, rate, momentum, fused):
-    from timm.optim import Lamb  # here, as timm takes seconds to import
-
-    return Lamb(groups, lr=rate, betas=(momentum, 0.999))
-
-
-def _lars(groups, rate, momentum, fused):
-    from timm.optim import Lars
-
-    return Lars(groups, lr=rate, momentum=momentum)
-
-
-def _muon(groups, rate, momentum, fused):
-    return Muon(groups, lr=rate, momentum=momentum)
-
-
-OPTIMIZERS = {"sgd": _sgd, "adam": _adam, "adamw": _adamw, "radam": _radam, "lamb": _lamb, "lars": _lars, "muon": _muon}
+# What builds each from (parameter groups, rate, momentum, whether fused kernels are there).
+OPTIMIZERS = {
+    "sgd": lambda groups, rate, m, fused: torch.optim.SGD(groups, lr=rate, momentum=m, nesterov=m > 0, fused=fused),
+    "adam": lambda groups, rate, m, fused: torch.optim.Adam(groups, lr=rate, betas=(m, 0.999), fused=fused),
+    "adamw": lambda groups, rate, m, fused: torch.optim.AdamW(groups, lr=rate, betas=(m, 0.999), fused=fused),
+    "radam": lambda groups, rate, m, fused: torch.optim.RAdam(groups, lr=rate, betas=(m, 0.999), foreach=True),
+    "lamb": lambda groups, rate, m, fused: _timm("Lamb")(groups, lr=rate, betas=(m, 0.999)),
+    "lars": lambda groups, rate, m, fused: _timm("Lars")(groups, lr=rate, momentum=m),
+    "muon": lambda groups, rate, m, fused: Muon(groups, lr=rate, momentum=m),
+}
 
 
 def build_optimizer(

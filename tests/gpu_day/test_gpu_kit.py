@@ -12,7 +12,7 @@ import pytest
 
 from helpers.commands import gpu_kit
 from helpers.core.errors import DataError, UserError
-from helpers.core.files import REPOSITORY
+from helpers.core.files import REPOSITORY, zipped
 from helpers.runs import records
 
 MOST = 400_000
@@ -127,7 +127,7 @@ def test_no_archive_writes_outside_its_folder(packed, tmp_path):
 
 def swap(kit, index, name: str, data: bytes, part: str) -> None:
     """Another content for a file of the kit, with every checksum right."""
-    (kit / part).write_bytes(gpu_kit.zipped({"0": (data, False)}, zipfile.ZIP_STORED))
+    (kit / part).write_bytes(zipped({"0": data}, packed=False))
     held = (kit / part).read_bytes()
     index["parts"][part] = {"bytes": len(held), "sha256": hashlib.sha256(held).hexdigest()}
     about = next(each for each in index["files"] if each["name"] == name)
@@ -165,4 +165,4 @@ def test_what_is_not_here_cannot_be_packed(tmp_path, monkeypatch, capsys):
 
 
 def test_the_code_is_small():
-    assert len(gpu_kit.zipped(dict(gpu_kit.code_files()))) < 2 * gpu_kit.MIB
+    assert len(gpu_kit.code_zip()) < 2 * gpu_kit.MIB

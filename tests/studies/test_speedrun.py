@@ -54,7 +54,7 @@ def made(knn, seed=0, **more):
 
 def cells(*made, part="race", names=None):
     rows = [
-        {"part": part, "optimizer": names[n] if names else RACED, "backbone": "net", "seed": n, "run": f"x-{n}", "record": each}
+        {"part": part, "recipe": names[n] if names else RACED, "backbone": "net", "seed": n, "run": f"x-{n}", "record": each}
         for n, each in enumerate(made)
     ]
     return pd.DataFrame(rows)

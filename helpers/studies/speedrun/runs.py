@@ -20,7 +20,7 @@ def races(s: Settings) -> list[Cell]:
 
 
 def _place(s: Settings, part: str, recipe: str) -> dict:
-    return {"part": part, "backbone": s.recipe["encoder"]["name"], "optimizer": recipe}
+    return {"part": part, "backbone": s.recipe["encoder"]["name"], "recipe": recipe}
 
 
 def race_config(s: Settings, seed: int) -> RunConfig:

@@ -18,8 +18,8 @@ def candidate_table(cells: pd.DataFrame, s: Settings) -> Table:
         made = row.record
         rows.append(
             {
-                "candidate": row.optimizer,
-                "changes": "nothing" if row.optimizer == RACED else in_words(s.candidates[row.optimizer]),
+                "candidate": row.recipe,
+                "changes": "nothing" if row.recipe == RACED else in_words(s.candidates[row.recipe]),
                 "held-out kNN (%)": made.evaluations[PROTOCOL]["top1"] if made else None,
                 "epochs": made.config["training"]["epochs"] if made else None,
                 "TFLOP": made.manifest["training_flops"] / 1e12 if made else None,
@@ -120,27 +120,6 @@ def breakdown_table(cells: pd.DataFrame, target: float) -> Table:
         until = "target" if finish(record, target) else "end, target never reached"
         rows.append({"seed": record.config["seed"], **spent, "whole": sum(spent.values()), "until": until})
     return pd.DataFrame(rows, columns=["seed", *PARTS, "whole", "until"]), [record.id for record in valid]
-
-
-def cost_table(cells: pd.DataFrame) -> Table:
-    """Seconds and energy of every run, trials and races, evaluation after the race included."""
-    rows = []
-    for row in cells.drop_duplicates("run").itertuples():
-        manifest = row.record.manifest if row.record is not None else {}
-        energy = manifest.get("energy") or {}
-        rows.append(
-            {
-                "run": row.run,
-                "part": row.part,
-                "recipe": row.optimizer,
-                "seed": int(row.seed),
-                "seconds": manifest.get("seconds"),
-                "energy (Wh)": energy.get("watt_hours"),
-                "energy is": energy.get("method") or ("" if manifest else "missing"),
-                "device": device_of(row.record) if row.record is not None else "",
-            }
-        )
-    return pd.DataFrame(rows), [record.id for record in cells["record"] if record is not None]
 
 
 def answer(folder: Path) -> str:

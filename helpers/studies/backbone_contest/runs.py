@@ -19,12 +19,13 @@ def cells(s: Settings) -> list[Cell]:
         "AdamW @1/10": adamw | {"rate": RangeTest(factor=1 / 10, **steps)},
     }
 
-    def run(backbone: str, seed: int, method: str = "simclr", **changes) -> RunConfig:
+    def run(backbone: str, seed: int, method: str = "simclr", compared: bool = False, **changes) -> RunConfig:
         method = {"name": method, "options": {"temperature": s.temperature, **s.heads[backbone]}}
-        return RunConfig(**base, encoder=s.encoders[backbone], method=method, training=common | changes, seed=seed)
+        read = {"evaluation": evaluation | ({} if compared or s.features == "all" else {"cka": False})}
+        return RunConfig(**base | read, encoder=s.encoders[backbone], method=method, training=common | changes, seed=seed)
 
     found = [  # the contest: every backbone under every optimizer
-        Cell(run(backbone, seed, **training[optimizer]), place("contest", backbone, optimizer))
+        Cell(run(backbone, seed, compared=optimizer == REFERENCE, **training[optimizer]), place("contest", backbone, optimizer))
         for optimizer in sorted(s.optimizers, key=lambda name: name != REFERENCE)
         for seed in range(s.seeds if optimizer == REFERENCE else s.optimizer_seeds)
         for backbone in s.backbones
@@ -54,7 +55,7 @@ def headline(s: Settings, base: dict) -> RunConfig:
     return RunConfig(
         data=base["data"] | {"train_images": h["train_images"], "test_images": None},
         views={"recipe": h["views"]},
-        evaluation=base["evaluation"] | {"untrained": True},
+        evaluation=base["evaluation"] | {"untrained": True} | ({} if s.features == "all" else {"cka": False}),
         encoder=h["encoder"],
         method={"name": "simclr", "options": {"temperature": h["temperature"], "hidden": 512, "out": 128}},
         training={name: h[name] for name in ("epochs", "batch_size", "optimizer", "rate", "weight_decay")},

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from helpers.models import resolve_stem
 from helpers.runs.config import Encoder, MethodChoice, Positive
-from helpers.studies.settings import BACKBONES, Above, Batch, Count, Readout, StudySettings, among, some_of
+from helpers.studies.settings import BACKBONES, Above, Batch, Count, Readout, StudySettings, among, one_of, some_of
 
 OPTIMIZERS = ("LAMB", "RAdam @3/8", "AdamW @3/8", "AdamW @1/10")
 REFERENCE = "RAdam @3/8"  # the column that decides
@@ -37,6 +37,7 @@ class Settings(StudySettings):
     probe_every: Count
     probe_bank: Positive | None = None
     map_images: Positive = 1000  # test images in the t-SNE maps
+    features: one_of("share of runs", ("compared", "all")) = "compared"  # which runs keep the features that CKA compares
     encoders: dict[str, dict[str, Any]]  # backbone -> name, stem, options
     heads: dict[str, dict[str, Any]]  # backbone -> options of the projector
     readout: Readout = "linear"  # the protocol the claims are judged by

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MISSING = "—"
 DIGITS = re.compile(r"-?\d+\.\d{2,}")
 FEW = 4000  # colours of a picture, with those at the edges of lines and letters, below which it holds no photograph
+MARKS = 1000  # colours below which a transparent picture holds nothing but marks
 
 
 _drawings_alone = False
@@ -111,7 +112,7 @@ class Report:
 
 def lean(svg: str) -> str:
     """A drawing in fewer bytes: its title is all that it says of itself (index.json names its runs), places to a tenth of a point, the
-    font named once, no indentation, pictures without the transparency that they do not use."""
+    font named once, no indentation, pictures slimmed."""
     svg = re.sub(r' transform="rotate\(-?0 [^"]*"| id="[a-zA-Z0-9.]+_\d+"|<metadata>.*?</metadata>', "", svg, flags=re.DOTALL)
     svg = re.sub(r'(?<= style=")[^"]+', lambda found: re.sub(r"([:;]) ", r"\1", found[0]), svg)
     svg = re.sub(r"\n\s+", "\n", svg)
@@ -120,16 +121,20 @@ def lean(svg: str) -> str:
     )
     if font := re.search(r";?font-family:[^;\"]+", svg):
         svg = svg.replace(font[0], "").replace("<svg ", f'<svg style="{font[0].strip(";")}" ', 1)
-    return re.sub(r"(?<=data:image/png;base64,)[A-Za-z0-9+/=\s]+", lambda found: opaque(found[0]), svg)
+    return re.sub(r"(?<=data:image/png;base64,)[A-Za-z0-9+/=\s]+", lambda found: slimmed(found[0]), svg)
 
 
-def opaque(encoded: str) -> str:
+def slimmed(encoded: str) -> str:
+    """A picture inside a drawing: without the transparency that it does not use; marks of few colours with a palette. Photographs keep
+    every pixel."""
     from PIL import Image
 
     given = base64.b64decode(encoded)
     picture, small = Image.open(io.BytesIO(given)), io.BytesIO()
     if picture.mode == "RGBA" and picture.getextrema()[3] == (255, 255):
         picture.convert("RGB").save(small, "PNG", optimize=True)
+    elif picture.mode == "RGBA" and picture.getcolors(MARKS):
+        picture.quantize(255, Image.Quantize.FASTOCTREE).save(small, "PNG", optimize=True)
     return base64.b64encode(min(filter(None, (given, small.getvalue())), key=len)).decode()
 
 

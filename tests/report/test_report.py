@@ -1,3 +1,4 @@
+import base64
 import io
 import json
 import os
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from helpers.core.errors import RecordError, UserError
-from helpers.report.report import Report, cell, markdown
+from helpers.report.report import Report, cell, markdown, slimmed
 from helpers.report.style import canvas, class_colours
 
 
@@ -73,6 +74,27 @@ def test_a_drawing_is_lean_and_loses_nothing(tmp_path):
     (encoded,) = re.findall(r"data:image/png;base64,([^\"]+)", svg)
     shown = Image.open(io.BytesIO(base64.b64decode(encoded)))
     assert shown.mode == "RGB" and np.array_equal(np.sort(np.asarray(shown).ravel()), np.sort(noise.ravel()))
+
+
+def test_marks_in_a_drawing_get_a_palette_and_photographs_keep_every_pixel():
+    def after(picture: np.ndarray) -> tuple[Image.Image, int, int]:
+        given = io.BytesIO()
+        Image.fromarray(picture).save(given, "PNG")
+        small = base64.b64decode(slimmed(base64.b64encode(given.getvalue()).decode()))
+        return Image.open(io.BytesIO(small)), len(small), len(given.getvalue())
+
+    rng = np.random.default_rng(0)
+    marks = np.zeros((250, 250, 4), np.uint8)
+    for row, column in rng.integers(0, 245, (600, 2)):
+        marks[row : row + 4, column : column + 4, :3] = rng.choice([0, 90, 200], 3)
+        marks[row : row + 4, column : column + 4, 3] = rng.choice([90, 150, 190, 230], (4, 4))  # an edge is half transparent
+    found, size, before = after(marks)
+    assert size < before and np.abs(np.asarray(found.convert("RGBA"), int) - marks).max() <= 40
+    photograph = rng.integers(0, 255, (60, 60, 4), np.uint8)
+    assert np.array_equal(np.asarray(after(photograph)[0]), photograph)
+    photograph[..., 3] = 255
+    found, size, before = after(photograph)
+    assert found.mode == "RGB" and size < before and np.array_equal(np.asarray(found), photograph[..., :3])
 
 
 def test_a_picture_in_a_notebook_has_few_colours(tmp_path):

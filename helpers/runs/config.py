@@ -7,9 +7,10 @@ resolved to is in the record.
 
 import hashlib
 import json
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from helpers.core.devices import PRECISIONS
 from helpers.core.errors import UserError, nearest, pick
@@ -22,6 +23,16 @@ from helpers.views import RECIPES, ViewSettings
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
+
+
+def known(look_up: Callable[[str], object]):
+    """The type of a name that can be looked up; the error says which there are."""
+    return Annotated[str, AfterValidator(lambda name: (look_up(name), name)[1])]
+
+
+def one_of(kind: str, choices: Iterable[str]):
+    """The type of one name among these."""
+    return known(lambda name: pick(kind, name, dict.fromkeys(choices)))
 
 
 class Section(BaseModel):
@@ -81,16 +92,10 @@ class Data(Section):
 
 
 class Encoder(Section):
-    name: str = "resnet_tiny"
+    name: known(find_encoder) = "resnet_tiny"
     stem: str = "auto"
     options: dict[str, Any] = {}
     weights: str | None = None  # a local file of initial weights
-
-    @field_validator("name")
-    @classmethod
-    def _name(cls, value):
-        find_encoder(value)
-        return value
 
 
 class Views(Section):
@@ -140,13 +145,13 @@ class Training(Section):
     epochs: Positive = 10
     batch_size: Annotated[int, Field(ge=2)] = 128
     accumulate: Positive = 1
-    optimizer: str = "radam"
+    optimizer: one_of("optimizer", OPTIMIZERS) = "radam"
     rate: Annotated[float, Field(gt=0)] | RangeTest = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    schedule: str = "one_cycle"
+    schedule: one_of("schedule", SCHEDULES) = "one_cycle"
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
-    precision: str = "auto"
+    precision: one_of("precision", PRECISIONS) = "auto"
     compile: bool = False
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0  # momentum of the average of the encoder that is read; 0: none
     sizes: tuple[
@@ -159,24 +164,6 @@ class Training(Section):
         shares = [share for share, _ in value]
         if shares != sorted(set(shares)):
             raise ValueError("name the shares of the epochs from the smallest to the largest, each once")
-        return value
-
-    @field_validator("optimizer")
-    @classmethod
-    def _optimizer(cls, value):
-        pick("optimizer", value, OPTIMIZERS)
-        return value
-
-    @field_validator("schedule")
-    @classmethod
-    def _schedule(cls, value):
-        pick("schedule", value, SCHEDULES)
-        return value
-
-    @field_validator("precision")
-    @classmethod
-    def _precision(cls, value):
-        pick("precision", value, dict.fromkeys(PRECISIONS))
         return value
 
 
@@ -205,7 +192,7 @@ class LabelDraws(Section):
 
 class Evaluation(Section):
     probe_every: Annotated[int, Field(ge=0)] = 1  # epochs between two kNN probes on test; 0 probes never
-    probe: str = "knn200_t0.1"  # the protocol of these probes
+    probe: known(protocol_setting) = "knn200_t0.1"  # the protocol of these probes
     probe_bank: Positive | None = None  # train images in the probe's bank; None takes all
     untrained: bool = False  # evaluate the encoder before training as well
     maps: Positive | None = 1000  # test images in t-SNE and silhouette; None draws no maps
@@ -219,12 +206,6 @@ class Evaluation(Section):
     pictures: bool = False  # keep saliency maps, neighbours and thumbnails of some images
     transfer: Data | None = None  # another dataset, on which the trained encoder is read out as well
     labels: LabelDraws | None = None  # read out with few labels as well
-
-    @field_validator("probe")
-    @classmethod
-    def _probe(cls, value):
-        protocol_setting(value)
-        return value
 
 
 class RunConfig(Section):

@@ -1,12 +1,13 @@
 """What the settings of every study have in common: whose images, at which scale, and names that are checked against what there is."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from helpers.core.errors import unknown
 from helpers.evaluation.knn import protocol_name
-from helpers.runs.config import Positive, Section
+from helpers.runs.config import Positive, Section, one_of
 
 BACKBONES = ("ResNet", "ConvNeXt", "ViT")
 READOUTS = ("linear", *(protocol_name(k, temperature) for k in (10, 20, 200) for temperature in (None, 0.1)))
@@ -19,6 +20,11 @@ def among(kind: str, names: list[str], choices) -> list[str]:
     return names
 
 
+def covered(name: str, given: Iterable[str], asked: Iterable[str]) -> None:
+    if absent := [each for each in asked if each not in given]:
+        raise ValueError(f"{name} has no entry for {', '.join(absent)}: give one, or leave it out of the study")
+
+
 def some_of(kind: str, choices, fewest: int = 1):
     """The type of a list of names, each of them known."""
 
@@ -28,11 +34,6 @@ def some_of(kind: str, choices, fewest: int = 1):
         return among(kind, names, choices)
 
     return Annotated[list[str], AfterValidator(checked)]
-
-
-def one_of(kind: str, choices):
-    """The type of one known name."""
-    return Annotated[str, AfterValidator(lambda name: among(kind, [name], choices)[0])]
 
 
 Count = Annotated[int, Field(ge=0)]

@@ -11,7 +11,7 @@ from helpers.data import own
 from helpers.evaluation.knn import protocol_setting
 from helpers.models import resolve_stem
 from helpers.runs.config import Encoder, Positive, Section, Share
-from helpers.studies.settings import BACKBONES, Above, Batch, Count, Readout, StudySettings, among, some_of
+from helpers.studies.settings import BACKBONES, Above, Batch, Count, Readout, StudySettings, among, covered, some_of
 
 READINGS = ("as_written",)
 VARIANTS = ("cpu",)  # to be committed, the main one first
@@ -100,9 +100,8 @@ class Settings(StudySettings):
             for backbone in self.backbones:
                 encoder = Encoder(**pick(f"backbone at {size} px", backbone, self.encoders[str(size)]))
                 resolve_stem(encoder.name, size, encoder.stem, encoder.options.get("patch"))
-        for name, given in (("heads", self.heads), ("their_rates", self.their_rates)):
-            if absent := [backbone for backbone in self.backbones if backbone not in given]:
-                raise ValueError(f"{name} has no entry for {', '.join(absent)}: give one, or leave the backbone out of backbones")
+        covered("heads", self.heads, self.backbones)
+        covered("their_rates", self.their_rates, self.backbones)
         shorter, longer = self.companion.few, self.companion.many
         if longer % shorter or self.companion.epochs % (longer // shorter):
             raise ValueError(

@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import field_validator, model_validator
 
-from helpers.runs.config import Encoder, MethodChoice, Positive, Training
-from helpers.studies.settings import StudySettings, among, one_of, some_of
+from helpers.runs.config import Encoder, MethodChoice, Positive, Training, one_of
+from helpers.studies.settings import StudySettings, among, some_of
 
 READINGS = ("as_written",)
 VARIANTS = ("cpu",)  # to be committed, the main one first

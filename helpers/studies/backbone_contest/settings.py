@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from helpers.models import resolve_stem
-from helpers.runs.config import Encoder, MethodChoice, Positive
-from helpers.studies.settings import BACKBONES, Above, Batch, Count, Readout, StudySettings, among, one_of, some_of
+from helpers.runs.config import Encoder, MethodChoice, Positive, one_of
+from helpers.studies.settings import BACKBONES, Above, Batch, Count, Readout, StudySettings, among, covered, some_of
 
 OPTIMIZERS = ("LAMB", "RAdam @3/8", "AdamW @3/8", "AdamW @1/10")
 REFERENCE = "RAdam @3/8"  # the column that decides
@@ -51,10 +51,8 @@ class Settings(StudySettings):
 
     @model_validator(mode="after")
     def _whole(self):
-        for name, given in (("encoders", self.encoders), ("heads", self.heads)):
-            absent = [backbone for backbone in self.backbones if backbone not in given]
-            if absent:
-                raise ValueError(f"{name} has no entry for {', '.join(absent)}: give one, or leave the backbone out of backbones")
+        covered("encoders", self.encoders, self.backbones)
+        covered("heads", self.heads, self.backbones)
         for backbone in self.backbones:
             encoder = Encoder(**self.encoders[backbone])
             if self.image_size is not None:

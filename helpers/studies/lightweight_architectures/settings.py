@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import field_validator, model_validator
 
-from helpers.runs.config import Encoder, MethodChoice, Positive, Training, Views
-from helpers.studies.settings import Above, Batch, Count, StudySettings, among, one_of, some_of
+from helpers.runs.config import Encoder, MethodChoice, Positive, Training, Views, one_of
+from helpers.studies.settings import Above, Batch, Count, StudySettings, among, covered, some_of
 
 TECHNIQUES = ("RotNet", "MoCo v2", "Split-Brain", "SimCLR", "BYOL")
 NETS = ("EfficientNet-lite0", "MobileNetV2", "ResNet-18", "ShuffleNetV2", "SqueezeNet")
@@ -47,9 +47,8 @@ class Settings(StudySettings):
 
     @model_validator(mode="after")
     def _whole(self):
-        for name, given, asked in (("encoders", self.encoders, self.nets + self.plain_nets), ("recipes", self.recipes, self.techniques)):
-            if absent := [each for each in asked if each not in given]:
-                raise ValueError(f"{name} has no entry for {', '.join(absent)}: give one, or leave it out of the study")
+        covered("encoders", self.encoders, self.nets + self.plain_nets)
+        covered("recipes", self.recipes, self.techniques)
         for net in self.nets + self.plain_nets:
             Encoder(**self.encoders[net])
         for technique in self.techniques:

@@ -13,10 +13,10 @@ from pathlib import Path
 from helpers import studies
 from helpers.core.errors import RecordError, UserError, answered
 from helpers.core.files import REPOSITORY, cache_dir, read_json, results_dir, shown, write_text
-from helpers.pages.blocks import interval, missing, missing_variants, read_table, variants, words
+from helpers.pages import study_page
+from helpers.pages.blocks import missing, missing_variants, variants, words
 from helpers.pages.site_claims import counted, entries, ledger, page_of, place_of, telling
 from helpers.pages.site_html import GENERATOR, Notebook, Text, frame, page_size, picture, split_title
-from helpers.report.report import markdown
 
 STYLE = Path(__file__).with_suffix(".css")
 
@@ -152,7 +152,11 @@ class Site:
             if judged:
                 links.append(f'<a href="claims.html#{study}">The ledger of its claims, with all reasons and evidence</a>')
             links.append('<a href="methods.html">The methods, one by one</a>')
-            parts += [main_figure(first), telling(judged), result(first), f"<ul>{''.join(f'<li>{link}</li>' for link in links)}</ul>"]
+            parts += [
+                main_figure(first),
+                telling(judged) if judged else text.html(study_page.answer(study)),
+                f"<ul>{''.join(f'<li>{link}</li>' for link in links)}</ul>",
+            ]
         parts += [text.html(f"{words(name)}: {missing(study, name)}") for name in lacking]
         return "\n".join([*parts, "</section>"])
 
@@ -178,17 +182,6 @@ def main_figure(path: Path) -> str:
     shown_here = picture(f"{place_of(path)}/{name}.svg", found[0]["alt"], page_size(path / f"{name}.svg"))
     where = f'<a href="{page_of(path)}#{name}">This figure where it was drawn</a>, {words(path.name)}'
     return f"<figure>{shown_here}<figcaption>{where}</figcaption></figure>"
-
-
-def result(path: Path) -> str:
-    """What a race came to, which is judged by no claim."""
-    if not (path / "result.csv").is_file():
-        return ""
-    frame = read_table(path / "result.csv", ("who", "target (%)", "seconds", "low", "high", "n", "device"))
-    frame = frame.rename(columns={"seconds": "ours"})
-    frame.insert(2, "seconds [95 %]", [interval(row) for _, row in frame.iterrows()])
-    text = Text(lambda url: None, lambda url: None).html(markdown(frame.drop(columns=["ours", "low", "high"])))
-    return text.replace('aria-label="Table 1"', 'aria-label="Seconds to the target"')
 
 
 if __name__ == "__main__":

@@ -62,20 +62,13 @@ def missing_variants(study: str) -> list[str]:
     return [name for name in studies.part(study, "settings").VARIANTS if not (results_dir() / study / name).is_dir()]
 
 
-def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Some columns of a table that a study wrote, or an error that says how to get it back."""
+def read_table(path: Path, columns: tuple[str, ...] | None = None) -> pd.DataFrame:
+    """A table that a study wrote, or some of its columns; or an error that says how to get it back."""
     try:
-        return pd.read_csv(path, dtype={"published": str, "claim": str} if "claim" in columns else None)[list(columns)]
+        frame = pd.read_csv(path, dtype={"published": str, "claim": str} if columns and "claim" in columns else None)
+        return frame[list(columns)] if columns else frame
     except (OSError, ValueError, KeyError) as error:
         raise RecordError(f"Cannot read {shown(path)} ({error}). Execute its study again; finished runs are kept.") from error
-
-
-def table(folder: Path, name: str) -> pd.DataFrame:
-    """A table as its study wrote it."""
-    try:
-        return pd.read_csv(folder / f"{name}.csv")
-    except (OSError, ValueError) as error:
-        raise RecordError(f"Cannot read {shown(folder / name)}.csv ({error}). Execute its study again; finished runs are kept.") from error
 
 
 def entry(folder: Path, name: str) -> dict:
@@ -84,13 +77,6 @@ def entry(folder: Path, name: str) -> dict:
     if not found:
         raise RecordError(f"{shown(folder / 'index.json')} does not name {name}. Execute its study again; finished runs are kept.")
     return found[0]
-
-
-def interval(row) -> str:
-    """A mean with its interval, or why there is none."""
-    if pd.isna(row["ours"]):
-        return "missing" if pd.isna(row.get("note")) else str(row["note"])
-    return f"{row['ours']:.2f}" + ("" if pd.isna(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]")
 
 
 def found_verdicts(folder: Path) -> pd.DataFrame:

@@ -38,8 +38,6 @@ def telling(paths: list[Path]) -> str:
         for row, (_, told) in zip(frame.itertuples(), verdict_table(frame).iterrows(), strict=True):
             if row.verdict != "undecided":
                 found.append((clearness(claims[row.claim], row), path, told))
-    if not paths:
-        return ""
     if not found:
         return f"<p>Of {judged} verdicts none is decided.</p>"
     found = sorted(found, key=lambda each: -each[0])

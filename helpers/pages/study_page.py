@@ -16,7 +16,6 @@ from helpers.pages.blocks import (
     missing_variants,
     read_table,
     short_verdicts,
-    table,
     title,
     variants,
     words,
@@ -96,7 +95,7 @@ def _shown(folder: Path, name: str) -> str:
     found = entry(folder, name)
     if found["kind"] == "figure":
         return f"![{found['alt']}]({folder.name}/{name}.svg)"
-    return f"**{found['caption']}** [The runs behind it]({folder.name}/{name}.md).\n\n{markdown(table(folder, name))}"
+    return f"**{found['caption']}** [The runs behind it]({folder.name}/{name}.md).\n\n{markdown(read_table(folder / f'{name}.csv'))}"
 
 
 def _about(folder: Path) -> str:

@@ -119,8 +119,8 @@ def lean(svg: str) -> str:
     svg = re.sub(
         r'(?<=[ \n][dxy]=")[^"]+', lambda path: DIGITS.sub(lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), path[0]), svg
     )
-    if font := re.search(r";?font-family:[^;\"]+", svg):
-        svg = svg.replace(font[0], "").replace("<svg ", f'<svg style="{font[0].strip(";")}" ', 1)
+    if families := re.findall(r"font-family:[^;\"]+", svg):  # formulas name the first of them alone
+        svg = re.sub(r";?font-family:[^;\"]+", "", svg).replace("<svg ", f'<svg style="{max(families, key=len)}" ', 1)
     return re.sub(r"(?<=data:image/png;base64,)[A-Za-z0-9+/=\s]+", lambda found: slimmed(found[0]), svg)
 
 

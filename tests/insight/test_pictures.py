@@ -1,4 +1,5 @@
 import io
+import re
 
 import numpy as np
 import pytest
@@ -32,6 +33,19 @@ def test_map_frames_each_thumbnail_in_its_class_colour():
     low, high = ax.get_xlim()
     assert low < points[:, 0].min() and high > points[:, 0].max()
     assert written(ax)
+
+
+def test_thumbnails_lie_in_their_frames_in_a_drawing_too():
+    ax, points = axes()[0, 0], np.random.default_rng(0).normal(size=(60, 2))
+    layout = thumbnail_layout(points, 12)
+    looks = [("#ff0000", "o"), ("#0000ff", "s")]
+    pictures.draw_thumbnail_map(ax, points, np.arange(60) % 2, noise(len(layout.rows), 8, 8, 3), layout, looks)
+    drawing = io.BytesIO()
+    ax.figure.savefig(drawing, format="svg", dpi=100)
+    (found,) = re.findall(r'<image[^>]* x="([\d.]+)" y="[^"]*" width="([\d.]+)"', drawing.getvalue().decode())
+    frames = [ax.transData.transform(patch.get_bbox())[:, 0] * 72 / ax.figure.dpi for patch in ax.patches]
+    left, right = np.min(frames), np.max(frames)
+    assert [float(each) for each in found] == pytest.approx([left, right - left], abs=1)
 
 
 def test_map_needs_one_thumbnail_for_each_place():

@@ -68,9 +68,12 @@ def test_a_drawing_is_lean_and_loses_nothing(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
     figure.axes[0].imshow(noise, interpolation="none")
     figure.axes[0].set_title("words 0.12345 stay text")
+    figure.axes[0].set_xlabel("$10^2$")  # a formula, which comes before the title and names one font where words name three
     Report(tmp_path).figure("curve", figure, "A line")
     svg = (tmp_path / "curve.svg").read_text()
     assert not re.search(r' d="[^"]*\d\.\d{2}', svg) and "\n  " not in svg and ">words 0.12345 stay text<" in svg
+    assert svg.count("font-family") == 1 and "sans-serif" in svg.partition("font-family:")[2].partition('"')[0]
+    assert all(re.fullmatch(r"[\d.]+px", size) for size in re.findall(r"font-size:\s?([^;\"]+)", svg))
     (encoded,) = re.findall(r"data:image/png;base64,([^\"]+)", svg)
     shown = Image.open(io.BytesIO(base64.b64decode(encoded)))
     assert shown.mode == "RGB" and np.array_equal(np.sort(np.asarray(shown).ravel()), np.sort(noise.ravel()))

@@ -24,11 +24,11 @@ def draw_thumbnail_map(ax: Axes, points, labels, thumbs, layout: Layout, looks) 
     """
     points, labels = np.asarray(points, dtype=np.float32), np.asarray(labels)
     for index, (colour, marker) in enumerate(looks):
-        # Not rasterized: matplotlib puts images that follow rasterized dots in an SVG at the wrong places.
-        ax.plot(*points[labels == index].T, marker, color=colour, ms=3.5, mew=0, alpha=0.6)
+        ax.plot(*points[labels == index].T, marker, color=colour, ms=3.5, mew=0, alpha=0.6, rasterized=True)
     half = SHOWN / 2 * layout.width
     for picture, (x, y), label in zip(thumbs, layout.positions, labels[layout.rows], strict=True):
-        ax.imshow(picture, extent=(x - half, x + half, y - half, y + half), zorder=2, interpolation="nearest")
+        # One by one with the dots: images that matplotlib joins behind rasterized dots end up at the wrong places of an SVG.
+        ax.imshow(picture, extent=(x - half, x + half, y - half, y + half), zorder=2, interpolation="none", rasterized=True)
         colour, marker = looks[label]
         _frame_at(ax, x, y, half, colour)
         ax.plot(x - half, y + half, marker, color=colour, ms=6, mec="white", mew=0.7, zorder=4)

@@ -1,8 +1,10 @@
+import base64
 import io
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from helpers.insight import pictures, thumbnail_layout
 
@@ -39,13 +41,16 @@ def test_thumbnails_lie_in_their_frames_in_a_drawing_too():
     ax, points = axes()[0, 0], np.random.default_rng(0).normal(size=(60, 2))
     layout = thumbnail_layout(points, 12)
     looks = [("#ff0000", "o"), ("#0000ff", "s")]
-    pictures.draw_thumbnail_map(ax, points, np.arange(60) % 2, noise(len(layout.rows), 8, 8, 3), layout, looks)
+    green = np.full((len(layout.rows), 8, 8, 3), (0, 200, 0), np.uint8)
+    pictures.draw_thumbnail_map(ax, points, np.arange(60) % 2, green, layout, looks)
     drawing = io.BytesIO()
     ax.figure.savefig(drawing, format="svg", dpi=100)
-    (found,) = re.findall(r'<image[^>]* x="([\d.]+)" y="[^"]*" width="([\d.]+)"', drawing.getvalue().decode())
+    ((encoded, left),) = re.findall(r'<image xlink:href="data:image/png;base64,([^"]+)"[^>]* x="([\d.]+)"', drawing.getvalue().decode())
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB"))
+    columns = np.flatnonzero((pixels == (0, 200, 0)).all(2).any(0))
+    found = [float(left) + 72 / 100 * each for each in (columns[0], columns[-1] + 1)]
     frames = [ax.transData.transform(patch.get_bbox())[:, 0] * 72 / ax.figure.dpi for patch in ax.patches]
-    left, right = np.min(frames), np.max(frames)
-    assert [float(each) for each in found] == pytest.approx([left, right - left], abs=1)
+    assert found == pytest.approx([np.min(frames), np.max(frames)], abs=1.5)
 
 
 def test_map_needs_one_thumbnail_for_each_place():

@@ -15,8 +15,9 @@ from pydantic import field_validator
 
 from helpers.core.clock import process_seconds
 from helpers.core.errors import DataError, UserError, pick, unknown
+from helpers.core.sections import Section
 from helpers.runs import records
-from helpers.runs.config import RangeTest, RunConfig, Section
+from helpers.runs.config import RangeTest, RunConfig
 from helpers.runs.cost import forecast
 from helpers.runs.run import checkpoint_folder
 from helpers.runs.sweep import Outcome, sweep

@@ -7,71 +7,19 @@ resolved to is in the record.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from helpers.core.devices import PRECISIONS
-from helpers.core.errors import UserError, nearest, pick
+from helpers.core.errors import nearest, pick
+from helpers.core.sections import Positive, Section, Share, known, one_of
 from helpers.evaluation.knn import protocol_setting
 from helpers.methods import METHODS, check_options
 from helpers.models import resolve_stem
 from helpers.models.catalogue import find as find_encoder
 from helpers.training import OPTIMIZERS, SCHEDULES
 from helpers.views import RECIPES, ViewSettings
-
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(gt=0, le=1)]
-
-
-def known(look_up: Callable[[str], object]):
-    """The type of a name that can be looked up; the error says which there are."""
-    return Annotated[str, AfterValidator(lambda name: (look_up(name), name)[1])]
-
-
-def one_of(kind: str, choices: Iterable[str]):
-    """The type of one name among these."""
-    return known(lambda name: pick(kind, name, dict.fromkeys(choices)))
-
-
-class Section(BaseModel):
-    """Frozen, and an unknown field is an error that names the nearest known ones."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_fields(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            for key in values:
-                if key not in cls.model_fields:
-                    raise ValueError(f"{cls.__name__} has no field {key!r}. Nearest: {', '.join(nearest(key, cls.model_fields))}.")
-        return values
-
-    def __init__(self, **values):
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            problems = "; ".join(_problem(p) for p in error.errors())
-            raise UserError(f"{type(self).__name__}: {problems}") from error
-
-    def prepared(self) -> "Section":
-        """A study's settings once what they name is there to be read; most need nothing."""
-        return self
-
-    def changes(self) -> dict:
-        """What differs from the defaults, as plain JSON."""
-        return self.model_dump(mode="json", exclude_defaults=True)
-
-
-def _problem(error: dict) -> str:
-    where = ".".join(str(part) for part in error["loc"] if str(part).isidentifier())  # the rest is pydantic's own, of unions
-    text = error["msg"].removeprefix("Value error, ")
-    section, _, inner = text.partition(": ")
-    if where and isinstance(error["input"], dict) and section.isidentifier():  # a section has already said which of its fields it is
-        return f"{where}.{inner}" if " = " in inner.partition(":")[0] else f"{where}: {inner}"
-    return f"{where} = {error['input']!r}: {text}" if where else text
 
 
 class Data(Section):

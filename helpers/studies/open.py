@@ -13,12 +13,13 @@ from helpers.core.errors import UserError, pick, unknown
 from helpers.core.files import results_dir
 from helpers.judging.claims import verdict_table, write_claims
 from helpers.report.report import Report
-from helpers.runs.config import RunConfig, Section
+from helpers.runs.config import RunConfig
 from helpers.runs.cost import forecast
 from helpers.runs.manifest import code_version, versions
 from helpers.runs.plan import Cell, collect, configs
 from helpers.runs.sweep import Outcome, sweep
 from helpers.studies import folder, part
+from helpers.studies.settings import StudySettings
 from helpers.studies.variants import DEFAULT_READING, PRESETS, is_custom, variant_name
 
 CONTROLS = ("preset", "reading", "device", "workers", "time_budget", "train")
@@ -32,7 +33,7 @@ class Study:
     preset: str
     reading: str
     variant: str
-    settings: Section
+    settings: StudySettings
     grid: list[Cell]
     report: Report
     device: str = "auto"

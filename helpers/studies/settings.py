@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from helpers.core.errors import unknown
+from helpers.core.sections import Positive, Section, one_of
 from helpers.evaluation.knn import protocol_name
-from helpers.runs.config import Positive, Section, one_of
 
 BACKBONES = ("ResNet", "ConvNeXt", "ViT")
 READOUTS = ("linear", *(protocol_name(k, temperature) for k in (10, 20, 200) for temperature in (None, 0.1)))
@@ -50,6 +50,10 @@ class StudySettings(Section):
     train_images: Positive | None = None
     test_images: Positive | None = None
     image_size: Positive | None = None
+
+    def prepared(self) -> "StudySettings":
+        """The settings once what they name is there to be read; most need nothing."""
+        return self
 
     def data(self) -> dict:
         """The data section of its runs."""

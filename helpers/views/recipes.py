@@ -1,9 +1,7 @@
 """The recipes by name."""
 
-from pydantic import ValidationError
-
 from helpers.core.errors import UserError, pick
-from helpers.views.settings import ViewSettings, in_words
+from helpers.views.settings import ViewSettings
 from helpers.views.views import Views
 
 _COLOURS = dict(jitter=0.8, brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, grey=0.2, blur=0.5, flip=0.5)
@@ -66,5 +64,5 @@ def make_views(name: str, size: int, **overrides) -> Views:
     recipe = pick("recipe", name, RECIPES)
     try:
         return Views(ViewSettings(**{**recipe.model_dump(), **overrides}), size)
-    except ValidationError as error:
-        raise UserError(f"Recipe {name!r}: " + in_words(error)) from error
+    except UserError as error:
+        raise UserError(f"Recipe {name!r}: " + str(error).removeprefix("ViewSettings: ")) from error

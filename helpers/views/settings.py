@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from helpers.core.errors import UserError, unknown
+from helpers.core.sections import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -25,10 +26,10 @@ STEPS = {
 SHARED = ("count", "alternate", "small", "small_side", "small_scale", "mean", "std")  # what belongs to a recipe and not to a view
 
 
-class ViewSettings(BaseModel):
+class ViewSettings(Section):
     """Every strength and probability of a recipe. What is left at zero costs nothing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     count: int = Field(2, ge=1, description="large views of each image")
     alternate: dict[str, Any] = Field({}, description="settings that differ in every second large view, by name")
@@ -60,14 +61,6 @@ class ViewSettings(BaseModel):
     mask: Share = Field(0.0, description="probability that a large view shows the foreground alone, the mean colour around it")
     mean: tuple[float, float, float] = (0.4914, 0.4822, 0.4465)  # CIFAR-10's
     std: tuple[Positive, Positive, Positive] = (0.247, 0.2435, 0.2616)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, values):
-        for name in values if isinstance(values, dict) else ():
-            if name not in cls.model_fields:
-                raise unknown("view setting", name, cls.model_fields)
-        return values
 
     @model_validator(mode="after")
     def _ordered(self):
@@ -104,8 +97,8 @@ class ViewSettings(BaseModel):
         if self.alternate:
             try:
                 self.second()
-            except ValidationError as error:
-                raise UserError("In alternate: " + in_words(error)) from error
+            except UserError as error:
+                raise UserError("In alternate: " + str(error).removeprefix("ViewSettings: ")) from error
         return self
 
     def second(self) -> "ViewSettings":
@@ -120,16 +113,3 @@ class ViewSettings(BaseModel):
     def total(self) -> int:
         """How many views of each image there are, large and small."""
         return self.count + self.small
-
-
-def in_words(error: ValidationError) -> str:
-    """Every problem of a validation in a sentence each."""
-    return " ".join(map(_in_words, error.errors()))
-
-
-def _in_words(problem: dict) -> str:
-    message = problem["msg"].removeprefix("Value error, ")
-    if not problem["loc"]:
-        return message
-    field = ".".join(map(str, problem["loc"]))
-    return f"{field} = {problem['input']!r}: {message[0].lower()}{message[1:]}."

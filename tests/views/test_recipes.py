@@ -157,7 +157,7 @@ def test_autocast_outside_changes_nothing():
         (dict(std=(0.2, 0.0, 0.2)), "std.1 = 0.0"),
         (dict(count=0), "count = 0"),
         (dict(brightness=float("nan")), "brightness = nan"),
-        (dict(brigthness=0.4), "'brigthness'.*'brightness'"),
+        (dict(brigthness=0.4), "'brigthness'.*brightness"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value(overrides, words):

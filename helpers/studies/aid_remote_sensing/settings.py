@@ -7,10 +7,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from helpers.core.errors import DataError, pick
+from helpers.core.sections import Positive, Section, Share
 from helpers.data import own
 from helpers.evaluation.knn import protocol_setting
 from helpers.models import resolve_stem
-from helpers.runs.config import Encoder, Positive, Section, Share
+from helpers.runs.config import Encoder
 from helpers.studies.settings import BACKBONES, Above, Batch, Count, Readout, StudySettings, among, covered, some_of
 
 READINGS = ("as_written",)

@@ -4,7 +4,8 @@ from typing import Any
 
 from pydantic import field_validator, model_validator
 
-from helpers.runs.config import Encoder, MethodChoice, Positive, Training, one_of
+from helpers.core.sections import Positive, one_of
+from helpers.runs.config import Encoder, MethodChoice, Training
 from helpers.studies.settings import StudySettings, among, some_of
 
 READINGS = ("as_written",)

@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
+from helpers.core.sections import Positive, one_of
 from helpers.models import resolve_stem
-from helpers.runs.config import Encoder, MethodChoice, Positive, one_of
+from helpers.runs.config import Encoder, MethodChoice
 from helpers.studies.settings import BACKBONES, Above, Batch, Count, Readout, StudySettings, among, covered, some_of
 
 OPTIMIZERS = ("LAMB", "RAdam @3/8", "AdamW @3/8", "AdamW @1/10")

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from helpers.runs.config import Encoder, MethodChoice, Positive, Training, Views
+from helpers.core.sections import Positive
+from helpers.runs.config import Encoder, MethodChoice, Training, Views
 from helpers.studies.settings import Above, StudySettings
 
 READINGS = ("as_written", "patient")

@@ -4,7 +4,8 @@ from typing import Any
 
 from pydantic import field_validator, model_validator
 
-from helpers.runs.config import Encoder, MethodChoice, Positive, Training, Views, one_of
+from helpers.core.sections import Positive, one_of
+from helpers.runs.config import Encoder, MethodChoice, Training, Views
 from helpers.studies.settings import Above, Batch, Count, StudySettings, among, covered, some_of
 
 TECHNIQUES = ("RotNet", "MoCo v2", "Split-Brain", "SimCLR", "BYOL")

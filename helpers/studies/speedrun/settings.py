@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from helpers.runs.config import Positive
+from helpers.core.sections import Positive
 from helpers.studies.settings import StudySettings
 
 READINGS = ("as_written",)

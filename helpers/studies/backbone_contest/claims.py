@@ -158,6 +158,13 @@ def peak_and_last(record) -> tuple[float, float]:
     return float(curve.max()), float(curve.iloc[-1])
 
 
+def ends(record) -> tuple[float, float] | None:
+    try:
+        return peak_and_last(record)
+    except Undecided:
+        return None
+
+
 def c8(cells, readout, reading):
     """Accuracy lost is that at the tested rate minus the mean of those at a tenth and at ten times of it."""
     tried = [backbone for backbone in BACKBONES if ((cells["part"] == "sensitivity") & (cells["backbone"] == backbone)).any()]

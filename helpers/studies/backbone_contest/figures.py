@@ -205,7 +205,7 @@ def peak_plot(cells: pd.DataFrame, scope: str) -> Figure:
     for place, optimizer in enumerate(names):
         for shift, backbone in zip((-0.22, 0, 0.22), BACKBONES, strict=True):
             colour = style.BACKBONES[backbone]
-            ends = [each for each in map(_ends, contest.entrant(cells, backbone, optimizer).records.values()) if each]
+            ends = [each for each in map(contest.ends, contest.entrant(cells, backbone, optimizer).records.values()) if each]
             axes.plot(
                 [place + shift] * len(ends), [peak - last for peak, last in ends], style.MARKERS[BACKBONES.index(backbone)], color=colour
             )
@@ -218,13 +218,6 @@ def peak_plot(cells: pd.DataFrame, scope: str) -> Figure:
     axes.set(ylabel="best epoch − last epoch\n(points of kNN)", title=f"What choosing the epoch on test would add [{scope}]")
     _legend_of_backbones(axes, style.MARKERS)
     return figure
-
-
-def _ends(record) -> tuple[float, float] | None:
-    try:
-        return contest.peak_and_last(record)
-    except Undecided:
-        return None
 
 
 def _mark_missing(axes: Axes, values: np.ndarray) -> None:

@@ -3,7 +3,6 @@
 import pandas as pd
 
 from helpers.judging.arms import Arm, accuracy
-from helpers.judging.claims import Undecided
 from helpers.report.costs import found_by, framed
 from helpers.studies.backbone_contest import claims as contest
 from helpers.studies.backbone_contest.settings import ALONE, BACKBONES, REFERENCE, TRIPLE
@@ -93,7 +92,7 @@ def peak_table(cells: pd.DataFrame) -> Table:
     for backbone in BACKBONES:
         for optimizer in contest.optimizers(cells):
             arm, theirs = contest.entrant(cells, backbone, optimizer), logged.get((backbone, optimizer), {})
-            ends = [_ends(record) for record in arm.records.values()]
+            ends = [contest.ends(record) for record in arm.records.values()]
             ends = [each for each in ends if each]
             peak, last = (sum(each) / len(ends) for each in zip(*ends, strict=True)) if ends else (None, None)
             ours = {"best epoch": peak, "last epoch": last, "flattery": peak - last if ends else None, "n": len(ends)}
@@ -138,10 +137,3 @@ def _setting(cells: pd.DataFrame, arm: Arm, backbone: str) -> dict:
         "MACs (G)": macs / 1e9 if macs else None,
         "max rate": manifest.get("resolved", {}).get("rate"),
     }
-
-
-def _ends(record) -> tuple[float, float] | None:
-    try:
-        return contest.peak_and_last(record)
-    except Undecided:
-        return None

@@ -19,13 +19,14 @@ KINDS = {
 @answered
 def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
-    kind = words[0] if words and words[0] in KINDS else "steps"
+    named = bool(words) and words[0] in KINDS
+    kind = words[0] if named else "steps"
     module, about = KINDS[kind]
     work = import_module(f"helpers.bench.{module}")
     kinds = f"Or give one of {', '.join(KINDS)} as the first word, and --help behind it."
     parser = argparse.ArgumentParser(prog=f"python -m helpers.commands.bench {kind}", description=f"Measure {about}.", epilog=kinds)
     work.options(parser)
-    return work.run(parser.parse_args(words[words[:1] == [kind] :]))
+    return work.run(parser.parse_args(words[1:] if named else words))
 
 
 if __name__ == "__main__":

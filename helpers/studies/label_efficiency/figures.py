@@ -158,7 +158,9 @@ def loss_curves(cells: pd.DataFrame, s: Settings) -> Figure:
     figure, ((ax,),) = canvas(height=4.0)
     found = runs_of(cells)
     for place, (seed, record) in enumerate(sorted(found.records.items())):
-        ax.plot(record.metrics["epoch"], record.metrics["loss"], color=style.SERIES[place % len(style.SERIES)], label=f"seed {seed}", lw=1.4)
+        ax.plot(
+            record.metrics["epoch"], record.metrics["loss"], color=style.SERIES[place % len(style.SERIES)], label=f"seed {seed}", lw=1.4
+        )
     margin = read_claims()["L4"].margin
     ax.axhspan(published()["loss"] - margin, published()["loss"] + margin, color=style.BLACK, alpha=0.07, lw=0)
     ax.axhline(published()["loss"], color=style.BLACK, ls="--", lw=1.4, label=f"published, levels off near {published()['loss']}")

@@ -1,4 +1,4 @@
-"""Claims on the site: the clearest verdicts of a study, and the ledger, where each claim leads to its evidence."""
+"""The ledger of claims on the site, where each claim leads to its evidence."""
 
 import html
 from pathlib import Path
@@ -6,11 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.core.files import read_json
-from helpers.judging.claims import Claim, read_claims, verdict_table
-from helpers.pages.blocks import count, found_verdicts, words
+from helpers.judging.claims import read_claims, verdict_table
+from helpers.pages.blocks import count, found_verdicts
 from helpers.pages.site_html import badge, boxed, folded, listed, plural
-
-TELLING = 4  # verdicts of a study on the first page; the ledger has all
 
 
 def place_of(path: Path) -> str:
@@ -27,39 +25,6 @@ def entries(path: Path) -> list[dict]:
 
 def counted(path: Path) -> str:
     return count(found_verdicts(path))
-
-
-def telling(paths: list[Path]) -> str:
-    """The decided verdicts of a study, clearest first: those whose interval lies furthest from the margin in its own widths."""
-    claims, found, judged = read_claims(), [], 0
-    for path in paths:
-        frame = found_verdicts(path)
-        judged += len(frame)
-        for row, (_, told) in zip(frame.itertuples(), verdict_table(frame).iterrows(), strict=True):
-            if row.verdict != "undecided":
-                found.append((clearness(claims[row.claim], row), path, told))
-    if not found:
-        return f"<p>Of {judged} verdicts none is decided.</p>"
-    found = sorted(found, key=lambda each: -each[0])
-    items = "".join(
-        f'<li>{badge(told["verdict"])} <a href="claims.html#{told["claim"]}">{told["claim"]}</a>: {html.escape(told["says"])} '
-        f'<span class="quiet">Published: {html.escape(told["published"])}; ours: {told["ours [95 %]"]}, '
-        f"margin {told['margin']}, {words(path.name)}.</span></li>"
-        for _, path, told in found[:TELLING]
-    )
-    decided = f"{len(found)} of {plural(judged, 'verdict')} decided" + (f"; the {TELLING} clearest" if len(found) > TELLING else "")
-    return f"<h3>{decided}</h3><ul>{items}</ul>"
-
-
-def clearness(claim: Claim, row) -> float:
-    if pd.isna(row.low):
-        return 0.0
-    if claim.kind == "equivalence":
-        ends = sorted((abs(row.low), abs(row.high)))
-        beyond = claim.margin - ends[1] if row.verdict == "supported" else ends[0] - claim.margin
-    else:
-        beyond = row.low - claim.margin if row.verdict == "supported" else claim.margin - row.high
-    return beyond / max(row.high - row.low, 1e-9)
 
 
 def ledger(paths: list[Path], titles: dict[str, str]) -> str:

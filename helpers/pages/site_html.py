@@ -22,7 +22,7 @@ PAGES = {
     "methods.html": "Methods",
     "results.html": "Results",
     "running.html": "How to run",
-    "about.html": "About",
+    "code.html": "The code",
 }
 LEGIBLE = 0.7  # of a figure's width on paper, below which its text gets too small; a narrower screen scrolls it
 FRAME = """<!doctype html>

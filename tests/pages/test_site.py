@@ -5,7 +5,6 @@ import re
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
-import pandas as pd
 import pytest
 
 from helpers import studies
@@ -14,7 +13,7 @@ from helpers.core.errors import UserError
 from helpers.core.files import REPOSITORY
 from helpers.judging.claims import read_claims
 from helpers.pages.blocks import count, found_verdicts, variants
-from helpers.pages.site_claims import clearness, entries
+from helpers.pages.site_claims import entries
 from helpers.pages.site_html import Text, boxed, folded, slug
 
 
@@ -104,14 +103,14 @@ def test_levels_of_headings_are_not_skipped(pages):
         assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False)), name
 
 
-def test_the_first_page_has_every_study_with_its_counts(folder):
-    text = (folder / "index.html").read_text()
-    for book in (REPOSITORY / "notebooks").glob("*.ipynb"):
-        assert f'<h2 id="{book.stem}">' in text
+def test_the_first_page_leads_to_every_study_and_its_page_has_its_counts(folder, pages):
+    for study in studies.names():
+        assert f"{study}/index.html" in pages["index.html"].links
     judged = [path for path in variants() if (path / "claims.csv").is_file()]
     assert judged
     for path in judged:
-        assert f"{count(found_verdicts(path))}</li>" in text
+        text = (folder / path.parent.name / "index.html").read_text()
+        assert count(found_verdicts(path)) in text and f'href="{path.name}/{path.parent.name}.html"' in text
 
 
 def test_from_every_claim_its_evidence_is_one_click_away(folder):
@@ -146,9 +145,8 @@ def test_notebooks_fold_their_code_and_box_their_tables(folder):
 def test_without_results_every_study_says_what_to_run(tmp_path, monkeypatch):
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path / "none"))
     site.build(tmp_path / "site")
-    text = (tmp_path / "site" / "index.html").read_text()
-    for book in (REPOSITORY / "notebooks").glob("*.ipynb"):
-        assert f"make study NAME={book.stem} PRESET=cpu" in text
+    for study in studies.names():
+        assert f"make study NAME={study} PRESET=cpu" in (tmp_path / "site" / study / "index.html").read_text()
     assert "No study was executed yet" in (tmp_path / "site" / "claims.html").read_text()
     assert broken(tmp_path / "site", read(tmp_path / "site")) == []
 
@@ -186,14 +184,3 @@ def test_long_reasons_show_their_first_part():
     assert f'<td style="x">{parts[0]}<details><summary>4 more</summary>' in made and made.count("<li>") == 4 and "<td>short</td>" in made
     assert folded("a < b; " * 3) == "a &lt; b; a &lt; b; a &lt; b; " and folded("a < b; " * 40).startswith("a &lt; b<details>")
     assert 'class="scroll"' in made and 'class="scroll long"' in boxed("<table>" + "<tr></tr>" * 40 + "</table>", "Runs")
-
-
-def test_the_clearest_verdict_lies_furthest_beyond_its_margin():
-    claims = read_claims()
-    order = next(claim for claim in claims.values() if claim.kind == "order" and claim.margin == 0.5)
-    row = pd.Series({"verdict": "supported", "low": 1.5, "high": 2.5})
-    assert clearness(order, row) == pytest.approx(1.0)
-    assert clearness(order, row.replace({"supported": "contradicted"})) == pytest.approx(-2.0)
-    even = next(claim for claim in claims.values() if claim.kind == "equivalence")
-    against = pd.Series({"verdict": "contradicted", "low": even.margin + 1, "high": even.margin + 3})
-    assert clearness(even, against) == pytest.approx(0.5)

@@ -79,6 +79,11 @@ class Method(nn.Module):
     def embed(self, inputs) -> dict[str, torch.Tensor]:
         return {"z": forward_views(lambda x: self.projector(self.encoder(x)), inputs)}
 
+    def projected(self, views: list[torch.Tensor]) -> torch.Tensor:
+        """Projections [N, V, d] of which large and small views share the projector's batch statistics; the encoder's are a size's own."""
+        features = forward_views(self.encoder, views)
+        return self.projector(features.flatten(0, 1)).unflatten(0, features.shape[:2])
+
     def criterion(self, outputs: dict[str, torch.Tensor], batch: StepBatch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         raise NotImplementedError
 

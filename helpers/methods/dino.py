@@ -59,9 +59,7 @@ class DINO(Method):
         self._mean = None
 
     def embed(self, inputs):
-        features = forward_views(self.encoder, inputs)
-        projected = self.projector(features.flatten(0, 1)).unflatten(0, features.shape[:2])
-        return {"z": projected, "teacher": forward_views(self.teacher, inputs[: self.large])}
+        return {"z": self.projected(inputs), "teacher": forward_views(self.teacher, inputs[: self.large])}
 
     def criterion(self, outputs, batch):
         student = _logits(outputs["z"], held(self.last.weight, batch.progress < self.frozen))

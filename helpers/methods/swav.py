@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from helpers.core.errors import UserError
-from helpers.methods.base import Card, Method, forward_views, held
+from helpers.methods.base import Card, Method, held
 from helpers.methods.gather import gathered
 from helpers.methods.losses import sinkhorn, swav_loss
 from helpers.methods.queue import Queue, check_queue
@@ -70,8 +70,7 @@ class SwAV(Method):
             )
 
     def embed(self, inputs):
-        features = forward_views(self.encoder, inputs)
-        return {"z": self.projector(features.flatten(0, 1)).unflatten(0, features.shape[:2])}
+        return {"z": self.projected(inputs)}
 
     def criterion(self, outputs, batch):
         weight = held(self.prototypes.weight, batch.progress < self.frozen)

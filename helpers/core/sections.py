@@ -13,7 +13,12 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 def known(look_up: Callable[[str], object]):
     """The type of a name that can be looked up; the error says which there are."""
-    return Annotated[str, AfterValidator(lambda name: (look_up(name), name)[1])]
+
+    def looked_up(name: str) -> str:
+        look_up(name)
+        return name
+
+    return Annotated[str, AfterValidator(looked_up)]
 
 
 def one_of(kind: str, choices: Iterable[str]):
@@ -32,7 +37,7 @@ class Section(BaseModel):
         if isinstance(values, dict):
             for key in values:
                 if key not in cls.model_fields:
-                    raise ValueError(f"{cls.__name__} has no field {key!r}. Nearest: {', '.join(nearest(key, cls.model_fields))}.")
+                    raise ValueError(f"there is no field {key!r}. Nearest: {', '.join(nearest(key, cls.model_fields))}.")
         return values
 
     def __init__(self, **values):
@@ -40,7 +45,7 @@ class Section(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             problems = "; ".join(_problem(p) for p in error.errors())
-            raise UserError(problems if problems.startswith(f"{type(self).__name__} ") else f"{type(self).__name__}: {problems}") from error
+            raise UserError(f"{type(self).__name__}: {problems}") from error
 
     def changes(self) -> dict:
         """What differs from the defaults, as plain JSON."""

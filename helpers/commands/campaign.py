@@ -24,10 +24,6 @@ def main(arguments: list[str] | None = None, notebooks: Path = REPOSITORY / "not
     if not (given.file or given.imported or given.export):
         _parser().error("a FILE is needed, or an archive to --import or --export")
     words = shlex.join(sys.argv[1:] if arguments is None else arguments)
-    return run(given, notebooks, words)
-
-
-def run(given: argparse.Namespace, notebooks: Path, words: str) -> int:
     budget = seconds_of(given.budget)
     if given.workers is not None and given.workers < 1:
         raise UserError(f"--workers {given.workers}: at least one has to work.")

@@ -24,10 +24,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="auto | cpu | cuda | cuda:1")
     parser.add_argument("--plan", action="store_true", help="list the runs; train and write nothing")
     given = parser.parse_args(arguments)
-    return run(given)
-
-
-def run(given: argparse.Namespace) -> int:
     if given.workers < 1:
         raise UserError(f"--workers {given.workers}: at least one has to work.")
     entries(given.preset)  # every method on the page, also where only some are trained

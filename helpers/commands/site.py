@@ -83,9 +83,12 @@ class Site:
         for source, (markdown, page) in self.texts.items():
             title, rest = split_title(markdown)
             self.put(page, title, Text(partial(self.lead, source, page), partial(self.size, source)).html(rest))
-        for source, heading, command in (("methods.md", "The methods", "make methods PRESET=cpu"), ("README.md", "Results", "make claims")):
-            if f"results/{source}" not in self.texts:
-                page = "methods.html" if source == "methods.md" else "results.html"
+        written = {page for _, page in self.texts.values()}
+        for page, heading, command in (
+            ("methods.html", "The methods", "make methods PRESET=cpu"),
+            ("results.html", "Results", "make claims"),
+        ):
+            if page not in written:
                 self.put(page, heading, f"<p>Not written yet: <code>{command}</code></p>")
         judged = [path for path in self.variants if (path / "claims.csv").is_file()]
         self.put("claims.html", "Ledger of claims", ledger(judged, {name: study_page.opening(name)[0] for name in studies.names()}))

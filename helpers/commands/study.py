@@ -24,10 +24,6 @@ WORDS = {"true": True, "false": False, "none": None}
 def main(arguments: list[str] | None = None, notebooks: Path = REPOSITORY / "notebooks") -> int:
     """The exit code: 0 executed, 1 a cell failed, 2 the call was wrong or nothing can be written, 128 + signal interrupted."""
     given = _parser().parse_args(arguments)
-    return run(given, notebooks)
-
-
-def run(given: argparse.Namespace, notebooks: Path) -> int:
     hours = given.timeout or pick("preset", given.preset, PRESETS)
     source = find(given.study, notebooks)
     values = parameters(source, {"preset": given.preset, **{name: read_value(text) for name, text in given.p}})

@@ -1,6 +1,7 @@
 """The backbone contest: which runs each claim compares. `cells` has one row a run: part, backbone, optimizer, pretext, schedule,
 rate_factor, seed, run, record (None where the run is missing), encoder, stem."""
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -158,11 +159,13 @@ def peak_and_last(record) -> tuple[float, float]:
     return float(curve.max()), float(curve.iloc[-1])
 
 
-def ends(record) -> tuple[float, float] | None:
-    try:
-        return peak_and_last(record)
-    except Undecided:
-        return None
+def ends(own: Arm) -> list[tuple[float, float]]:
+    """Of each of its records that measured them."""
+    found = []
+    for record in own.records.values():
+        with suppress(Undecided):
+            found.append(peak_and_last(record))
+    return found
 
 
 def c8(cells, readout, reading):

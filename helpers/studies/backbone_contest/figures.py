@@ -205,7 +205,7 @@ def peak_plot(cells: pd.DataFrame, scope: str) -> Figure:
     for place, optimizer in enumerate(names):
         for shift, backbone in zip((-0.22, 0, 0.22), BACKBONES, strict=True):
             colour = style.BACKBONES[backbone]
-            ends = [each for each in map(contest.ends, contest.entrant(cells, backbone, optimizer).records.values()) if each]
+            ends = contest.ends(contest.entrant(cells, backbone, optimizer))
             axes.plot(
                 [place + shift] * len(ends), [peak - last for peak, last in ends], style.MARKERS[BACKBONES.index(backbone)], color=colour
             )

@@ -92,8 +92,7 @@ def peak_table(cells: pd.DataFrame) -> Table:
     for backbone in BACKBONES:
         for optimizer in contest.optimizers(cells):
             arm, theirs = contest.entrant(cells, backbone, optimizer), logged.get((backbone, optimizer), {})
-            ends = [contest.ends(record) for record in arm.records.values()]
-            ends = [each for each in ends if each]
+            ends = contest.ends(arm)
             peak, last = (sum(each) / len(ends) for each in zip(*ends, strict=True)) if ends else (None, None)
             ours = {"best epoch": peak, "last epoch": last, "flattery": peak - last if ends else None, "n": len(ends)}
             published = {"published best epoch": theirs.get("maximum"), "published last epoch": theirs.get("last")}

@@ -156,9 +156,8 @@ def cost_fronts(cells: pd.DataFrame, readout: str, scope: str, *, region: str | 
     handles += [key(net, style.BLACK, NET_LOOKS.get(net, PLAIN_LOOK)[1], "") for net in nets]
     handles.append(key("Pareto front (hollow: collapsed)", style.GREY, "", "-"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
-    figure.suptitle(
-        f"Accuracy against what it costs; means over seeds (n = {counted([len(entrant(cells, technique, net).records) for technique in TECHNIQUES for net in NETS])}) [{scope}]"
-    )
+    seeds = counted([len(entrant(cells, technique, net).records) for technique in TECHNIQUES for net in NETS])
+    figure.suptitle(f"Accuracy against what it costs; means over seeds (n = {seeds}) [{scope}]")
     return figure
 
 

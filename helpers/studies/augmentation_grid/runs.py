@@ -46,7 +46,7 @@ def places(s: Settings) -> list[Place]:
     """Every run, the most telling first: crop and colour, their rows and columns, the rest, more seeds, the ablations."""
     pairs = sorted(product(s.operations, s.operations), key=lambda pair: sum(name not in TELLING for name in pair))
     places = [Place("grid", *pair) for pair in pairs]
-    again = [(cell[0], cell[-1]) for cell in s.repeated if {*cell} <= {*s.operations}]
+    again = pairs if s.repeated is None else [(cell[0], cell[-1]) for cell in s.repeated if {*cell} <= {*s.operations}]
     places += [Place("grid", *pair, seed=seed) for seed in range(1, s.repeated_seeds) for pair in again]
     seeds = max(s.ablation_seeds.values(), default=1)
     places += [

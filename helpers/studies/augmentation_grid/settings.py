@@ -44,7 +44,7 @@ class Settings(StudySettings):
     part: one_of("part", PARTS) | None = None  # what is trained now; None: both. All that has a record is drawn
     operations: some_of("operation", OPERATIONS) = list(OPERATIONS)
     strengths: dict[str, Any] = {}  # settings of the views that differ from the recipe "composition"
-    repeated: list[list[str]] = []  # cells with more seeds than one: ["Crop", "Color"], or ["Crop"] for a diagonal
+    repeated: list[list[str]] | None = None  # cells with more seeds: ["Crop", "Color"], or ["Crop"] for a diagonal; None: all
     repeated_seeds: Positive = 1  # of those
     full: str = "simclr_small"  # the recipe that the ablations change
     ablations: dict[str, list[Any]] = {}  # ablation -> its values
@@ -73,7 +73,7 @@ class Settings(StudySettings):
 
     @model_validator(mode="after")
     def _possible(self):
-        for cell in self.repeated:
+        for cell in self.repeated or []:
             among("operation", cell, tuple(OPERATIONS))
             if not 1 <= len(cell) <= 2:
                 raise ValueError(f"repeated holds {cell}: name one operation or two")

@@ -140,7 +140,7 @@ def _counts(config: RunConfig) -> Mapping[str, float]:
         asked.finetune_epochs * len(images.labelled) * 3 * (1 + config.training.epochs // (asked.finetune_every or config.training.epochs))
     )
     return {
-        "steps": config.training.epochs * (count // batch),
+        "steps": config.training.epochs * ((config.training.epoch_images or count) // batch),
         "flops": one * 3 * area * batch,
         "readout_flops": one * read,
     }

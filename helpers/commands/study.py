@@ -15,7 +15,7 @@ from helpers.core.errors import UserError, answered, pick, unknown
 from helpers.core.files import REPOSITORY, results_dir, shown, write_text
 from helpers.report import notebook
 from helpers.runs.records import runs_dir
-from helpers.studies.variants import PRESETS, variant_name
+from helpers.studies.variants import PRESETS, presets_of, variant_name
 
 WORDS = {"true": True, "false": False, "none": None}
 
@@ -24,8 +24,8 @@ WORDS = {"true": True, "false": False, "none": None}
 def main(arguments: list[str] | None = None, notebooks: Path = REPOSITORY / "notebooks") -> int:
     """The exit code: 0 executed, 1 a cell failed, 2 the call was wrong or nothing can be written, 128 + signal interrupted."""
     given = _parser().parse_args(arguments)
-    hours = given.timeout or pick("preset", given.preset, PRESETS)
     source = find(given.study, notebooks)
+    hours = given.timeout or pick("preset", given.preset, presets_of(given.study))
     values = parameters(source, {"preset": given.preset, **{name: read_value(text) for name, text in given.p}})
     folder = (
         results_dir()

@@ -14,3 +14,14 @@ def derive(*keys: object) -> int:
 def generator(device: torch.device | str, *keys: object) -> torch.Generator:
     """A generator on the device, seeded from the keys."""
     return torch.Generator(device=device).manual_seed(derive(*keys))
+
+
+def generator_states(device: torch.device) -> dict:
+    """Where torch's own generators stand, for a checkpoint."""
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None}
+
+
+def restore_generators(states: dict, device: torch.device) -> None:
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and states["cuda"] is not None:
+        torch.cuda.set_rng_state(states["cuda"], device)

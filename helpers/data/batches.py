@@ -35,7 +35,8 @@ class Batch:
 
 
 class Batches:
-    """The batches of a split, or of some of its indices. len() is the number of steps an epoch."""
+    """The batches of a split, or of some of its indices. len() is the number of steps an epoch, which is all of the images once unless
+    `epoch_images` says how many they are: the next epoch then goes on where the last one stopped, and begins anew after the last image."""
 
     def __init__(
         self,
@@ -48,10 +49,12 @@ class Batches:
         drop_last: bool = True,
         resident: bool | str = "auto",
         budget: int | None = None,
+        epoch_images: int | None = None,
     ):
         self.split, self.batch_size, self.device, self.seed, self.drop_last = split, batch_size, torch.device(device), seed, drop_last
         self.positions = np.arange(len(split)) if indices is None else np.asarray(indices, dtype=np.int64)
         self.resident = resident
+        self.epoch_images = len(self.positions) if epoch_images is None else epoch_images
         self._check()
         self.image_bytes = int(np.prod(split.images.shape[1:]))
         if resident == "auto":
@@ -65,7 +68,7 @@ class Batches:
             self.rows = torch.arange(len(self.positions))
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.positions), self.batch_size)
+        whole, rest = divmod(self.epoch_images, self.batch_size)
         return whole + (0 if self.drop_last else bool(rest))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -80,8 +83,14 @@ class Batches:
         return self._batches(torch.arange(len(self.positions)))
 
     def order(self, epoch: int) -> torch.Tensor:
-        """The epoch's order: blocks shuffled, then images shuffled within groups of blocks; a set of one group is shuffled freely."""
-        count, draws = len(self.positions), generator("cpu", self.seed, "order", epoch)
+        """The epoch's order: its share of one shuffled pass after another."""
+        count, first = len(self.positions), epoch * self.epoch_images
+        passes = range(first // count, (first + self.epoch_images - 1) // count + 1)
+        return torch.cat([self._pass(number) for number in passes])[first % count :][: self.epoch_images]
+
+    def _pass(self, number: int) -> torch.Tensor:
+        """All images once: blocks shuffled, then images shuffled within groups of blocks; a set of one group is shuffled freely."""
+        count, draws = len(self.positions), generator("cpu", self.seed, "order", number)
         if count * self.image_bytes <= GROUP_BYTES:
             return torch.randperm(count, generator=draws)
         block = max(1, BLOCK_BYTES // self.image_bytes)
@@ -103,8 +112,11 @@ class Batches:
             raise UserError(
                 f"Indices run from {self.positions.min()} to {self.positions.max()}, but the split has {len(self.split)} images."
             )
-        if self.drop_last and self.batch_size > count:
-            raise UserError(f"The batch size {self.batch_size} is larger than the {count} images there are. Lower it to {count} or less.")
+        if self.epoch_images < 1:
+            raise UserError(f"epoch_images is {self.epoch_images}: give at least 1.")
+        if self.drop_last and self.batch_size > self.epoch_images:
+            there = f"the {self.epoch_images} images " + ("there are" if self.epoch_images == count else "of an epoch")
+            raise UserError(f"The batch size {self.batch_size} is larger than {there}. Lower it to {self.epoch_images} or less.")
 
     def _upload(self) -> torch.Tensor:
         """The chosen images on the device, sent in slices so that the host never holds a second copy."""

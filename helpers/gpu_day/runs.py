@@ -11,11 +11,12 @@ from helpers.gpu_day.page import SPEED
 from helpers.models import build_encoder, macs
 from helpers.runs import records
 from helpers.runs.config import RunConfig
+from helpers.runs.recipes import merged
 from helpers.runs.sweep import sweep
 from helpers.studies.open import preset_values
 from helpers.studies.speedrun import race as speedrun
 from helpers.studies.speedrun.runs import race_config
-from helpers.studies.speedrun.settings import Settings, merged
+from helpers.studies.speedrun.settings import Settings
 
 LISTS = {"full": "gpu_day", "toy": "gpu_day_toy"}
 RACES = {"full": "gpu", "toy": "demo"}

@@ -45,6 +45,7 @@ class Method(nn.Module):
     views_needed = 1
     fewest = 1  # images of a batch, where the loss compares them with each other
     takes_small_views = False
+    takes_processes = False  # whether a batch may be shared out: the loss gathers it, and nothing else is kept of it
     takes_weights = True  # whether training can begin from an encoder's weights
 
     def __init__(self, encoder: nn.Module, views):

@@ -17,6 +17,7 @@ class SimCLR(Method):
         recipe="simclr_small",
     )
     views_needed = 2
+    takes_processes = True
     takes_small_views = True  # each view, small or large, must find every other of its image
 
     def __init__(
@@ -30,9 +31,11 @@ class SimCLR(Method):
         norm: str = "batch",
         activation: str = "relu",
         joint: bool = True,
+        decoupled: bool = False,
     ):
         super().__init__(encoder, views)
         self.temperature = temperature
+        self.decoupled = decoupled  # an embedding's partner is no alternative to itself (Yeh et al. 2022)
         self.joint = joint  # one forward over all views, which then share batch statistics; else one forward a view
         widths = (encoder.width, hidden, out) if hidden else (encoder.width, out)
         self.projector = mlp_head(widths, norm=norm, activation=activation)
@@ -45,5 +48,6 @@ class SimCLR(Method):
 
     def criterion(self, outputs, batch):
         views = outputs["z"].unbind(1)
-        loss = nt_xent(*views, self.temperature) if len(views) == 2 else multi_view_nt_xent(views, self.temperature)
+        two = len(views) == 2 and not self.decoupled
+        loss = nt_xent(*views, self.temperature) if two else multi_view_nt_xent(views, self.temperature, self.decoupled)
         return loss, {}

@@ -12,7 +12,7 @@ STEMS = {
     "resnet": ("imagenet", "cifar", "stride2"),
     "convnext": ("patch4", "patch2", "patch1"),
     "light": ("imagenet", "cifar"),
-    "cifar_resnet": ("cifar",),
+    "cifar_resnet": ("cifar", "stride2"),
     "other": ("imagenet",),
 }
 # Convolutions with a mean over the map behind them: they take images of any size, as views of several sizes need.
@@ -75,6 +75,15 @@ ENCODERS: dict[str, Spec] = {
     ),
     "resnet56_cifar": Spec(
         "cifar_resnet", "resnet56_cifar", "the CIFAR ResNet-56 of He et al.: 3 stages of 9 blocks, widths 16, 32, 64", "ours", large="cifar"
+    ),
+    "resnet_fast": Spec(
+        "cifar_resnet",
+        "resnet_fast",
+        "three stages of one basic block, widths 64, 128 and 256: the most taught in a minute of a CPU with a matrix unit",
+        "ours",
+        settings={"blocks": 1, "widths": (64, 128, 256)},
+        small="stride2",
+        large="stride2",
     ),
     "vit_micro": _vit("vit_tiny_patch16_224", "ViT of width 128, 3 blocks, 2 heads, for demos", dim=128, depth=3, heads=2),
     "vit_mini": _vit("vit_tiny_patch16_224", "ViT of width 192, 5 blocks, 3 heads", dim=192, depth=5, heads=3),

@@ -26,7 +26,8 @@ def build_net(name: str, spec: Spec, image_size: int, stem: str, options: dict) 
     elif spec.library == "torchvision":
         net = _from_torchvision(spec, image_size, options.get("width", 1))
     else:
-        net = cifar_resnet(blocks=9)
+        widths = stage_settings(spec, options.get("width", 1))
+        net = cifar_resnet(**{"blocks": 9, **spec.settings, **widths}, stride=2 if stem == "stride2" else 1)
     if spec.family == "resnet":
         _resnet_stem(net, stem)
     elif spec.family == "convnext":
@@ -68,8 +69,8 @@ def library_of(spec: Spec, options: dict) -> str:
 
 def check_options(name: str, spec: Spec, options: dict) -> None:
     """Refuses options the family does not know and values that cannot work, before any weight is drawn."""
-    if options.get("feature_norm", "layer") != "layer":
-        raise unknown(f"feature_norm for {name}", options["feature_norm"], ("layer",))
+    if options.get("feature_norm", "layer") not in ("layer", "root"):
+        raise unknown(f"feature_norm for {name}", options["feature_norm"], ("layer", "root"))
     if "width" in options:
         check_width(name, spec, options["width"])
     for key in options:
@@ -186,15 +187,16 @@ class Shortcut(nn.Module):
         return functional.pad(images[:, :, ::2, ::2], (0, 0, 0, 0, channels // 2, channels // 2))
 
 
-def cifar_resnet(blocks: int) -> Trunk:
-    """He et al.'s ResNet for 32-px images: 6 * blocks + 2 layers, three stages of widths 16, 32 and 64."""
+def cifar_resnet(blocks: int, widths: tuple[int, ...] = (16, 32, 64), stride: int = 1) -> Trunk:
+    """He et al.'s ResNet for 32-px images, 6 * blocks + 2 layers in three stages of widths 16, 32 and 64, or of others."""
     from timm.models.resnet import BasicBlock
 
     stages = {}
-    for index, (before, width) in enumerate([(16, 16), (16, 32), (32, 64)]):
+    for index, (before, width) in enumerate(zip((widths[0], *widths), widths, strict=False)):
         first = BasicBlock(before, width, stride=1 if index == 0 else 2, downsample=None if index == 0 else Shortcut())
         stages[f"layer{index + 1}"] = nn.Sequential(first, *(BasicBlock(width, width) for _ in range(blocks - 1)))
-    net = Trunk({"conv1": nn.Conv2d(3, 16, 3, padding=1, bias=False), "bn1": nn.BatchNorm2d(16), "act1": nn.ReLU(inplace=True), **stages})
+    stem = nn.Conv2d(3, widths[0], 3, stride, padding=1, bias=False)
+    net = Trunk({"conv1": stem, "bn1": nn.BatchNorm2d(widths[0]), "act1": nn.ReLU(inplace=True), **stages})
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

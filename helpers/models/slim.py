@@ -10,7 +10,11 @@ from helpers.models.catalogue import ENCODERS, Spec
 
 WIDEST = 4
 # timm's argument for the stages' channels, and what a spec without such a setting has.
-_STAGES = {"resnet": ("channels", (64, 128, 256, 512)), "convnext": ("dims", (96, 192, 384, 768))}
+_STAGES = {
+    "resnet": ("channels", (64, 128, 256, 512)),
+    "convnext": ("dims", (96, 192, 384, 768)),
+    "cifar_resnet": ("widths", (16, 32, 64)),
+}
 _TIMM_LIGHT = ("efficientnet_lite0", "mobilenetv2_100")
 _TORCHVISION = ("shufflenet", "squeezenet", "vgg")
 

@@ -12,7 +12,7 @@ from helpers.core.errors import RecordError
 from helpers.core.files import read_json, results_dir, shown
 from helpers.judging.claims import COLUMNS, read_claims, verdict_table
 from helpers.report.report import MISSING
-from helpers.studies.variants import PRESETS
+from helpers.studies.variants import presets_of
 
 REASON = 120  # characters of a reason on a study's page; the ledger has all of it
 
@@ -45,7 +45,9 @@ def missing(study: str, variant: str, what: str = "Not computed yet") -> str:
 
 def variants(study: str = "*") -> list[Path]:
     """Folders of executed variants. The demo's are not part of the repository, so nothing committed may rest on them."""
-    found = [path for path in results_dir().glob(f"{study}/*") if path.name.partition("-")[0] in PRESETS and path.is_dir()]
+    found = [
+        path for path in results_dir().glob(f"{study}/*") if path.name.partition("-")[0] in presets_of(path.parent.name) and path.is_dir()
+    ]
     kept = [path for path in found if path.name.partition("-")[0] != "demo" and not path.name.endswith("-custom")]
     return sorted(kept, key=lambda path: (path.parent.name, *_place(path)))
 
@@ -54,7 +56,7 @@ def _place(path: Path) -> tuple:
     preset, _, reading = path.name.partition("-")
     known = list(studies.part(path.parent.name, "settings").READINGS) if path.parent.name in studies.names() else []
     reading = reading or "as_written"
-    return [*PRESETS].index(preset), known.index(reading) if reading in known else len(known), reading
+    return [*presets_of(path.parent.name)].index(preset), known.index(reading) if reading in known else len(known), reading
 
 
 def missing_variants(study: str) -> list[str]:

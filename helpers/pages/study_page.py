@@ -22,7 +22,7 @@ from helpers.pages.blocks import (
 )
 from helpers.report.report import markdown
 from helpers.studies.open import preset_values
-from helpers.studies.variants import PRESETS
+from helpers.studies.variants import presets_of
 
 SHOWN_OF_A_PRESET = ("scope", "dataset", "train_images", "test_images", "image_size", "epochs", "batch_size", "seeds")
 
@@ -110,7 +110,7 @@ def _about(folder: Path) -> str:
 
 def presets(study: str) -> str:
     rows = []
-    for preset in PRESETS:
+    for preset in presets_of(study):
         values = preset_values(study, preset, "as_written")
         rows.append({"preset": f"`{preset}`"} | {name.replace("_", " "): str(values.get(name, "all")) for name in SHOWN_OF_A_PRESET})
     frame = pd.DataFrame(rows)

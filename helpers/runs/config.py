@@ -91,8 +91,10 @@ class RangeTest(Section):
 
 class Training(Section):
     epochs: Positive = 10
+    epoch_images: Positive | None = None  # images an epoch, the next one going on where it stopped; None: all of them, once
     batch_size: Annotated[int, Field(ge=2)] = 128
     accumulate: Positive = 1
+    processes: Positive = 1  # of one CPU that share each batch, gradients averaged; batch statistics are each one's own
     optimizer: one_of("optimizer", OPTIMIZERS) = "radam"
     rate: Annotated[float, Field(gt=0)] | RangeTest = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -169,20 +171,28 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _possible(self):
-        count, batch = self.data.train_images, self.training.batch_size
-        if count is not None and batch > count:
-            raise ValueError(f"training.batch_size = {batch} is larger than data.train_images = {count}: lower the one or raise the other")
+        batch = self.training.batch_size
+        for name, count in (("data.train_images", self.data.train_images), ("training.epoch_images", self.training.epoch_images)):
+            if count is not None and batch > count:
+                raise ValueError(f"training.batch_size = {batch} is larger than {name} = {count}: lower the one or raise the other")
         if self.data.image_size is not None:  # else the size is known once the data is read
             encoder = self.encoder
             resolve_stem(encoder.name, self.data.image_size, encoder.stem, encoder.options.get("patch"))
         if self.data.validation is not None and (self.data.test_images or self.data.label_split):
             raise ValueError("data.validation takes the place of the test set: leave data.test_images and data.label_split out")
+        if batch % self.training.processes:
+            raise ValueError(
+                f"training.batch_size = {batch} cannot be shared by training.processes = {self.training.processes}: no rest may be"
+            )
         kind, views = METHODS[self.method.name], RECIPES[self.views.recipe].model_dump() | self.views.options
         if views["count"] < kind.views_needed:
             raise ValueError(
                 f"views.count = {views['count']} in recipe {self.views.recipe!r}: {kind.card.title} compares at least two views; "
                 f"its own recipe is {kind.card.recipe!r}"
             )
+        if self.training.processes > 1 and not kind.takes_processes:
+            able = ", ".join(name for name, other in METHODS.items() if other.takes_processes)
+            raise ValueError(f"training.processes = {self.training.processes}: {kind.card.title} has a process to itself; {able} may share")
         if views.get("small") and not kind.takes_small_views:
             raise ValueError(
                 f"recipe {self.views.recipe!r} makes small views, and {kind.card.title} takes none: set views.options.small = 0"

@@ -2,7 +2,7 @@
 
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from helpers.methods import METHODS, Method
 from helpers.methods import method_options as options_of
 from helpers.models import build_encoder, export, macs, parameters
 from helpers.runs import pictures, records
+from helpers.runs.beside import Company, company
 from helpers.runs.config import RangeTest, RunConfig
 from helpers.runs.downstream import Downstream, small
 from helpers.runs.energy import EnergyMeter
@@ -57,12 +58,13 @@ def build(config: RunConfig, device: torch.device, seed: int | None = None) -> t
     method = METHODS[config.method.name](encoder, views, **options)
     indices = images.labelled if method.needs_labels else images.train_indices
     split = images.bank if method.needs_labels else images.train
-    batches = Batches(split, config.training.batch_size, device, seed=seed, indices=indices)
+    asked = config.training
+    batches = Batches(split, asked.batch_size, device, seed=seed, indices=indices, epoch_images=asked.epoch_images)
     return method.to(device), batches
 
 
 def settings_of(config: RunConfig, rate: float) -> TrainSettings:
-    asked = config.training.model_dump(exclude={"rate", "batch_size"})
+    asked = config.training.model_dump(exclude={"rate", "batch_size", "epoch_images", "processes"})
     return TrainSettings(rate=rate, seed=config.seed, **asked)
 
 
@@ -136,10 +138,13 @@ def run(config: RunConfig, device: torch.device | str = "auto", stop=lambda: Non
     """Train and evaluate one config, or read its record where there is one. Two processes asking for the same run train it once."""
     device = pick_device(device) if isinstance(device, str) else device
     with _alone(config.id, stop), room(config.id, device):
-        return records.find(config.id) or _train_and_evaluate(config, device, stop)
+        if record := records.find(config.id):
+            return record
+        with company(config, device) as others:
+            return _train_and_evaluate(config, device, stop, others)
 
 
-def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> records.Record:
+def _train_and_evaluate(config: RunConfig, device: torch.device, stop, others: Company | None) -> records.Record:
     """The stages of a run, in order. What each came to is kept until the record is written: a run that is killed goes on with the stage
     it was killed in, the training at its last checkpoint."""
     started, meter, age = time.time(), EnergyMeter(device), process_seconds()
@@ -159,8 +164,9 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop) -> record
         "report": EpochReport(config.id),
         "stop": stop,
     }
-    training = Training(method, batches, settings_of(config, rate), device, **parts)
-    metrics = training.run()
+    with others.meet(parts) if others else nullcontext():
+        training = Training(method, batches, settings_of(config, rate), device, **parts)
+        metrics = training.run()
     for name, work in (
         ("read", lambda: _readouts(config, images, method, device)),
         ("labels", lambda: ({}, labels.after(method))),

@@ -20,7 +20,7 @@ from helpers.runs.plan import Cell, collect, configs
 from helpers.runs.sweep import Outcome, sweep
 from helpers.studies import folder, part
 from helpers.studies.settings import StudySettings
-from helpers.studies.variants import DEFAULT_READING, PRESETS, is_custom, variant_name
+from helpers.studies.variants import DEFAULT_READING, is_custom, presets_of, variant_name
 
 CONTROLS = ("preset", "reading", "device", "workers", "time_budget", "train")
 
@@ -138,8 +138,8 @@ def opened(name: str, values: dict) -> Study:
     values = {key: value for key, value in values.items() if value is not None}
     settings, runs = part(name, "settings"), part(name, "runs")
     preset, reading = values.get("preset", "demo"), values.get("reading", DEFAULT_READING)
-    if preset not in PRESETS:
-        raise unknown("preset", preset, PRESETS)
+    if preset not in presets_of(name):
+        raise unknown("preset", preset, presets_of(name))
     if reading not in settings.READINGS:
         raise unknown("reading", reading, settings.READINGS)
     given = {key: value for key, value in values.items() if key not in CONTROLS}

@@ -12,13 +12,14 @@ import torch
 from helpers.core.clock import process_seconds
 from helpers.core.devices import autocast, out_of_memory, wait
 from helpers.core.errors import TrainingStopped, UserError
-from helpers.core.seeds import derive, generator
+from helpers.core.seeds import derive, generator, generator_states, restore_generators
 from helpers.methods import Method, StepBatch
 from helpers.models import tune
 from helpers.training import checkpoints
 from helpers.training.accumulation import as_one
 from helpers.training.averaged import Averaged
 from helpers.training.compiled import compiled
+from helpers.training.group import Group
 from helpers.training.growing import Growing
 from helpers.training.optimizers import build_optimizer, set_rate
 from helpers.training.schedules import schedule_point
@@ -60,6 +61,7 @@ class Training:
     probe: Callable[[Method, int], dict] | None = None  # called after each epoch; what it returns goes into the metrics
     report: Callable[[dict, int], None] = lambda row, epochs: None
     stop: Callable[[], str | None] = lambda: None
+    group: Group | None = None  # the processes that share each batch, where there are several
     metrics: list[dict] = field(default_factory=list)
     epoch: int = 0
     step: int = 0  # of the whole run
@@ -77,6 +79,7 @@ class Training:
         if self.method.needs_labels and self.batches.labels is None:
             raise UserError(f"{self.method.card.title} needs labels, and these images have none. Use a labelled split, or another method.")
         self.method.check(len(self.batches.positions), self.batches.batch_size * s.accumulate, s.accumulate)
+        self.own = (self.group.rank,) if self.group and self.group.rank else ()  # beside the first process, draws of one's own
         self.plain = s.precision == "plain"
         self.method.to(self.device, memory_format=torch.preserve_format if self.plain else torch.channels_last)
         if not self.plain:
@@ -100,16 +103,16 @@ class Training:
 
     def _inputs(self, batch, part: int):
         """The views of a batch and what the method makes of them; random numbers are a function of (seed, step, part)."""
-        draw = generator(self.device, self.settings.seed, "views", self.step, part)
+        batch = self.group.share(batch) if self.group else batch
+        draw = generator(self.device, self.settings.seed, "views", self.step, part, *self.own)
         step_batch = StepBatch(batch.indices, batch.labels if self.method.needs_labels else None, self.step / self.total, draw)
         with torch.no_grad():
             views = self.views.at(self.epoch)(batch.images, draw)
-            if self.plain:
-                views = [view.contiguous() for view in views]
+            views = [view.contiguous() for view in views] if self.plain else views
             return self.method.prepare(views, step_batch), step_batch
 
     def _embed(self, inputs, part: int):
-        torch.manual_seed(derive(self.settings.seed, "dropout", self.step, part))
+        torch.manual_seed(derive(self.settings.seed, "dropout", self.step, part, *self.own))
         with autocast(self.device, self.settings.precision):
             return self.encode_outputs(inputs)
 
@@ -139,6 +142,8 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         with self._memory_named():
             loss, logs = self._backward(group)
+            if self.group:
+                self.group.average(self.method.parameters())
             logs = logs | {"first_layer_gradient": first_layer_gradient(self.method)}
             self.optimizer.step()
         if self.first_step_seconds is None:
@@ -261,10 +266,7 @@ class Training:
             "metrics": self.metrics,
             "losses": torch.stack(self.losses).cpu() if self.losses else None,
             "logs": [{key: value.cpu() for key, value in log.items()} for log in self.logs],
-            "generators": {
-                "cpu": torch.get_rng_state(),
-                "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
-            },
+            "generators": generator_states(self.device),
         }
         checkpoints.save(self.folder, self.step, state)
         self.saved_at, self.saved_step = time.perf_counter(), self.step
@@ -288,9 +290,7 @@ class Training:
         self.metrics = state["metrics"]
         self.losses = list(state["losses"].to(self.device)) if state["losses"] is not None else []
         self.logs = [{key: value.to(self.device) for key, value in log.items()} for log in state["logs"]]
-        torch.set_rng_state(state["generators"]["cpu"])
-        if self.device.type == "cuda" and state["generators"]["cuda"] is not None:
-            torch.cuda.set_rng_state(state["generators"]["cuda"], self.device)
+        restore_generators(state["generators"], self.device)
         self.saved_step = self.resumed_at = self.step
         return True
 

@@ -13,8 +13,9 @@ from helpers.commands import bench
 from helpers.methods import METHODS, StepBatch
 from helpers.models import build_encoder, macs
 from helpers.runs.counting import Chip, Counter, Counts, count_forward, count_step, count_views
+from helpers.runs.recipes import merged
 from helpers.studies.open import preset_values
-from helpers.studies.speedrun.settings import Settings, merged
+from helpers.studies.speedrun.settings import Settings
 from helpers.views import make_views
 
 SLOW = Chip("a slow chip", matrix=1e9, bandwidth=1e6, matrix_share=1.0, bandwidth_share=1.0, launch=1e-3)

@@ -52,6 +52,19 @@ def test_order_is_a_function_of_seed_and_epoch(tiny_blocks):
     assert sorted(first.order(5).tolist()) == list(range(103))
 
 
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize("images", [30, 100, 103, 250])
+def test_shorter_and_longer_epochs_go_on_where_the_last_one_stopped(resident, images):
+    batches = Batches(made(), 10, "cpu", seed=3, resident=resident, epoch_images=images)
+    passes = Batches(made(), 10, "cpu", seed=3, resident=resident)
+    assert len(batches) == images // 10
+    stream = torch.cat([batches.order(epoch) for epoch in range(5)]).tolist()
+    whole = [index for number in range(5 * images // 103 + 1) for index in passes.order(number).tolist()]
+    assert stream == whole[: 5 * images], "one shuffled pass after another, and nothing left out or seen twice in one"
+    undisturbed, resumed = list(batches.epoch(2)), list(batches.epoch(2, 2))
+    assert all(torch.equal(a.images, b.images) for a, b in zip(undisturbed[2:], resumed, strict=True))
+
+
 def test_order_keeps_blocks_together_for_the_disk(tiny_blocks):
     order = Batches(made(), 10, "cpu").order(0)
     assert len(set((order[:24] // 4).tolist())) <= 7, "a group reads few blocks"
@@ -106,6 +119,10 @@ def test_impossible_requests():
     assert len(Batches(made(), 200, "cpu", drop_last=False)) == 1
     with pytest.raises(UserError, match="at least 1"):
         Batches(made(), 0, "cpu")
+    with pytest.raises(UserError, match="epoch_images is 0"):
+        Batches(made(), 1, "cpu", epoch_images=0)
+    with pytest.raises(UserError, match="64 is larger than the 20 images of an epoch.*20 or less"):
+        Batches(made(), 64, "cpu", epoch_images=20)
     with pytest.raises(UserError, match="empty"):
         Batches(made(), 1, "cpu", indices=np.array([], dtype=int))
     with pytest.raises(UserError, match="103 images"):

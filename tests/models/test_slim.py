@@ -80,7 +80,6 @@ def test_slim_effnets_last_layer_begins_as_timms_does():
         ("mobilenetv2", True, ["width=True"]),
         ("vit_micro", 0.5, ["dim=", "'width'"]),
         ("alexnet", 0.5, ["alexnet takes no option 'width'", "squeezenet"]),
-        ("resnet56_cifar", 0.5, ["resnet56_cifar takes no option 'width'", "resnet18"]),
         ("resnext50_32x4d", 0.5, ["resnext50_32x4d takes no option 'width'"]),
         ("efficientnet_b0", 0.5, ["efficientnet_b0 takes no option 'width'", "efficientnet_lite0"]),
     ],

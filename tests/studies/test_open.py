@@ -4,7 +4,8 @@ import pytest
 
 from helpers.core.errors import UserError
 from helpers.studies.backbone_contest.settings import READINGS
-from helpers.studies.open import PRESETS, open_study, seconds_of
+from helpers.studies.open import open_study, seconds_of
+from helpers.studies.variants import PRESETS
 
 
 def opened(injected="", **namespace):

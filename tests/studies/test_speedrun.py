@@ -9,16 +9,18 @@ import pytest
 from matplotlib.figure import Figure
 
 from helpers.core.errors import UserError
+from helpers.core.files import write_json
 from helpers.runs import records
 from helpers.runs.alone import STOPPED, main
 from helpers.runs.config import RunConfig
+from helpers.runs.recipes import RECIPES, merged, recipe
 from helpers.studies.open import open_study
 from helpers.studies.speedrun import figures as speedrun_figures
 from helpers.studies.speedrun import race as speedrun
 from helpers.studies.speedrun import tables as speedrun_tables
 from helpers.studies.speedrun.runs import cells as grid_of
-from helpers.studies.speedrun.runs import race_config, trial_config
-from helpers.studies.speedrun.settings import PROTOCOL, RACED, Settings, merged
+from helpers.studies.speedrun.runs import race_config, survivors, trial_config, trials
+from helpers.studies.speedrun.settings import FRONTIER, PROTOCOL, RACED, Settings
 
 NAN = float("nan")
 
@@ -137,16 +139,51 @@ def test_ours_stands_beside_the_published_race_and_says_where_it_is_another():
     assert table["note"][0] == "" and table["seconds"][0] == 34.0
 
 
-@pytest.mark.parametrize("preset", ["demo", "cpu", "gpu", "paper"])
+@pytest.mark.parametrize("preset", ["demo", *FRONTIER, "gpu", "paper"])
 def test_every_preset_races_on_test_and_tries_on_train(preset):
     s = opened(preset=preset)
     config = race_config(s, 1)
     assert config.data.validation is None and config.evaluation.probe == PROTOCOL and config.seed == 1
-    for name in [RACED, *s.candidates]:
+    names = [RACED, *s.candidates] if s.rungs else []
+    for name in names:
         trial = trial_config(s, name)
         assert trial.data.validation == s.validation and trial.data.test_images is None and trial.evaluation.probe_every == 0
-    assert len({trial_config(s, name).id for name in [RACED, *s.candidates]}) == 1 + len(s.candidates)
+    assert len({trial_config(s, name, rung).id for name in names for rung in range(len(s.rungs))}) == len(names) * len(s.rungs)
     assert (s.target == 90.0 and config.encoder.name == "resnet18") == speedrun_tables.same_race(s) == (preset in ("gpu", "paper"))
+
+
+def test_the_better_half_goes_on_and_the_raced_recipe_in_any_case(monkeypatch):
+    assert survivors({RACED: 1.0, "a": 5.0, "b": 2.0, "c": 4.0}, 0.5) == [RACED, "a", "c"]
+    assert survivors({RACED: 9.0, "a": 5.0}, 0.1) == [RACED]
+    s = opened(preset="cpu")
+    assert s.rungs[1:] and {
+        cell.place["rung"] for cell in trials(s.model_copy(update={"candidates": {"new": {"training": {"rate": 0.5}}}}))
+    } == {0}
+    accuracy = dict.fromkeys([RACED, *s.candidates], 50.0) | {"decoupled contrast": 60.0}
+    by_id = {trial_config(s, name).id: SimpleNamespace(evaluations={PROTOCOL: {"top1": value}}) for name, value in accuracy.items()}
+    monkeypatch.setattr(records, "find", by_id.get)
+    second = [cell for cell in trials(s) if cell.place["rung"] == 1]
+    assert {RACED, "decoupled contrast"} <= {cell.place["recipe"] for cell in second} and len(second) < len(accuracy) / 2
+    assert all(cell.config.training.epochs > trial_config(s, cell.place["recipe"]).training.epochs for cell in second)
+
+
+def test_a_candidate_of_another_method_brings_its_own_options():
+    s = opened(preset="cpu")
+    assert (
+        trial_config(s, "VICReg, four views").method.options == {}
+        and trial_config(s, RACED).method.options == s.recipe["method"]["options"]
+    )
+
+
+def test_a_recipe_by_name_is_laid_under_what_is_given():
+    s = opened(preset="cpu15")
+    assert s.recipe == recipe("small_fast", training={"epochs": s.recipe["training"]["epochs"]})
+    assert RunConfig(**recipe("small_fast")).encoder.name == RECIPES["small_fast"]["encoder"]["name"]
+    assert "epochs" not in RECIPES["small_fast"]["training"], "laying over leaves the recipe as it is"
+    with pytest.raises(UserError, match="'smal_fast'.*small_fast"):
+        recipe("smal_fast")
+    with pytest.raises(UserError, match="shortest to the longest"):
+        Settings(**(s.model_dump() | {"rungs": [0.5, 0.2]}))
 
 
 def test_wrong_recipes_and_candidates_name_what_is_near():
@@ -162,12 +199,15 @@ def test_wrong_recipes_and_candidates_name_what_is_near():
 def test_the_choice_is_told_as_it_was():
     s = opened(preset="demo")
     names = [RACED, *s.candidates]
-    tried = cells(*[made([value]) for value in (50.0, 40.0, 45.0)], part="trial", names=names)
-    table, _ = speedrun_tables.candidate_table(tried, s)
+    tried = cells(*[made([value], manifest={"training_seconds": 9.0}) for value in (50.0, 40.0, 45.0)], part="trial", names=names)
+    table, runs = speedrun_tables.candidate_table(tried.assign(rung=0), s)
     assert table["changes"].tolist() == ["nothing", *(speedrun_tables.in_words(c) for c in s.candidates.values())]
+    assert runs == ["x-0"] * 3 and table["seconds"].tolist() == [9.0] * 3
+    rung = next(column for column in table if column.startswith("held-out"))
     assert "led" in speedrun_tables.choice(table)
-    assert "not the best" in speedrun_tables.choice(table.assign(**{"held-out kNN (%)": [50.0, 40.0, 51.0]}))
-    assert "no trial" in speedrun_tables.choice(table.assign(**{"held-out kNN (%)": [None, 40.0, 51.0]}))
+    assert "not the best" in speedrun_tables.choice(table.assign(**{rung: [50.0, 40.0, 51.0]}))
+    assert "no trial" in speedrun_tables.choice(table.assign(**{rung: [None, 40.0, 51.0]}))
+    assert "no trial" in speedrun_tables.choice(speedrun_tables.candidate_table(tried.iloc[:0], opened(preset="cpu15"))[0])
     assert speedrun_tables.in_words({"views": {"options": {"count": 4}}, "seed": 1}) == "views.options.count = 4, seed = 1"
 
 
@@ -176,6 +216,44 @@ def test_figures_stand_with_and_without_runs(records_):
     drawn = cells(*records_) if records_ else cells(None)
     for draw in (speedrun_figures.race_curves, speedrun_figures.breakdown_bars):
         assert isinstance(draw(drawn, 50.0, "embedded"), Figure)
+
+
+@pytest.fixture
+def budgets(tmp_path, monkeypatch):
+    """A frontier of two budgets, the longer of them not run yet, and lightly's readings beside it."""
+    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
+    short, long = opened(preset="cpu1"), opened(preset="cpu")
+    run = cells(*(made([NAN, value], seed) for seed, value in enumerate((52.0, 55.0, 58.0))))
+    found = [("cpu1", short.model_copy(update={"minutes": 1.0}), run), ("cpu", long, cells(None))]
+    monkeypatch.setattr(speedrun_tables, "frontier", lambda: found)
+    monkeypatch.setattr(speedrun_figures, "frontier", lambda: found)
+    reads = [{"seconds": 60.4, "epochs": 0.1, "loss": 5.0, "knn": 20.0}, {"seconds": 580.0, "epochs": 1.0, "loss": 4.0, "knn": 50.0}]
+    write_json(tmp_path / "speedrun" / "lightly" / "seed0.json", {"seed": 0, "reads": reads})
+    return found
+
+
+def test_the_frontier_says_what_was_reached_and_what_is_missing(budgets):
+    table, runs = speedrun_tables.frontier_table()
+    first, second = table.to_dict("records")
+    assert (first["kNN at the end (%)"], first["n"], first["lightly (%)"], runs) == (55.0, 3, 20.0, ["x-0", "x-1", "x-2"])
+    assert first["state"] == "target met" and first["low"] < 55.0 < first["high"] and first["seconds at the end"] == 58.0
+    assert second["state"] == "3 of 3 runs missing" and pd.isna(second["lightly (%)"])
+    preset, s, run = budgets[0]
+    budgets[0] = (preset, s.model_copy(update={"target": 60.0, "minutes": 0.5}), run)
+    assert speedrun_tables.frontier_table()[0]["state"][0] == "5.0 points short of the target; 28 s late"
+
+
+def test_how_much_sooner_is_told_against_the_rivals_own_last_reading(budgets, tmp_path):
+    assert "50.0 % in 10 minutes (n = 1)" in speedrun_tables.ahead() and "after 58 s" in speedrun_tables.ahead()
+    assert "10 times sooner" in speedrun_tables.ahead()
+    (tmp_path / "speedrun" / "lightly" / "seed0.json").unlink()
+    assert "has not been measured" in speedrun_tables.ahead()
+
+
+def test_the_frontier_is_drawn_with_and_without_runs(budgets):
+    assert len(speedrun_figures.frontier_curves("reduced").axes[0].lines) > 4
+    budgets[:] = [(preset, s, cells(None)) for preset, s, _ in budgets]
+    assert "no valid raced run" in speedrun_figures.frontier_curves("reduced").axes[0].texts[0].get_text()
 
 
 @pytest.fixture

@@ -22,11 +22,12 @@ def nt_xent(z1: torch.Tensor, z2: torch.Tensor, temperature: float) -> torch.Ten
         return F.cross_entropy(similarity, partner)
 
 
-def multi_view_nt_xent(views: list[torch.Tensor], temperature: float) -> torch.Tensor:
+def multi_view_nt_xent(views: list[torch.Tensor], temperature: float, decoupled: bool = False) -> torch.Tensor:
     """NT-Xent for V views: each embedding must pick each of its V - 1 partners among that partner and all other images' views.
 
     The remaining partners stay out of the denominator: they are neither the answer nor wrong. views: V of [N, d]; the mean
-    is over the V(V - 1)N ordered pairs. For two views the same sum as nt_xent.
+    is over the V(V - 1)N ordered pairs. For two views the same sum as nt_xent. `decoupled` (Yeh et al. 2022) leaves the partner out of
+    the denominator as well.
     """
     with torch.autocast(views[0].device.type, enabled=False):
         views = [gathered(view.float()) for view in views]
@@ -36,7 +37,8 @@ def multi_view_nt_xent(views: list[torch.Tensor], temperature: float) -> torch.T
         partners = similarity.diagonal(dim1=1, dim2=3)  # [V, V, N]: view v of an image against its view w
         same_image = torch.eye(own, dtype=torch.bool, device=z.device)[None, :, None, :]
         others = similarity.masked_fill(same_image, float("-inf")).flatten(2).logsumexp(2)  # [V, N]
-        pairs = F.softplus(others[:, None] - partners)  # -log(e^partner / (e^partner + e^others))
+        margins = others[:, None] - partners
+        pairs = margins if decoupled else F.softplus(margins)  # -log(e^partner / (e^partner + e^others)), or without e^partner below
         distinct = ~torch.eye(count, dtype=torch.bool, device=z.device)
         return (pairs * distinct[:, :, None]).sum() / (count * (count - 1) * own)
 

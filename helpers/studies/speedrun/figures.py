@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from helpers.judging.statistics import summary
 from helpers.report import style
 from helpers.report.style import canvas, say_missing
 from helpers.studies.speedrun.race import PARTS, breakdown, finish, raced
+from helpers.studies.speedrun.rival import recorded
+from helpers.studies.speedrun.tables import frontier
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,6 +34,44 @@ def race_curves(cells: pd.DataFrame, target: float, scope: str) -> Figure:
         xlabel="wall time from process start (s)", ylabel="kNN, k = 10, cosine (% of test)", title=f"The race, n = {len(records)} [{scope}]"
     )
     axes.set_xlim(left=0)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def frontier_curves(scope: str) -> Figure:
+    """kNN accuracy against wall time on a logarithmic axis: every budget's runs, where they ended with their interval, and lightly's."""
+    figure, ((axes,),) = canvas(height=4.2)
+    drawn = False
+    for (preset, s, cells), colour in zip(frontier(), style.SERIES, strict=False):
+        valid = raced(cells)
+        for record in valid:
+            rows = record.metrics.dropna(subset="knn")
+            axes.plot(rows["elapsed_seconds"] / 60, rows["knn"], color=colour, lw=1, alpha=0.5)
+        if not valid:
+            continue
+        drawn = True
+        end = summary([record.metrics["knn"].iloc[-1] for record in valid])
+        at = summary([record.metrics["elapsed_seconds"].iloc[-1] for record in valid]).mean / 60
+        reach = None if end.low is None else [[end.mean - end.low], [end.high - end.mean]]
+        label = f"{s.minutes:g} min ({preset}): {end.mean:.1f} %, n = {end.n}"
+        axes.errorbar([at], [end.mean], yerr=reach, fmt="o", ms=7, color=colour, capsize=4, label=label)
+        axes.plot([s.minutes], [s.target], marker="_", ms=18, mew=2, color=style.BLACK, ls="none")
+    reads = pd.DataFrame([read | {"seed": found["seed"]} for found in recorded() for read in found["reads"]])
+    for seed in sorted(set(reads["seed"])) if len(reads) else []:
+        rows = reads[reads["seed"] == seed]
+        axes.plot(rows["seconds"] / 60, rows["knn"], "s--", ms=5, color=style.GREY, label=f"lightly's SimCLR, seed {seed}")
+    if not drawn:
+        say_missing(axes, "no valid raced run")
+        return figure
+    axes.set(
+        xscale="log",
+        xlabel="wall time from process start (minutes); bars mark the targets",
+        ylabel="kNN, k = 10, cosine (% of test)",
+        title=f"How far two cores go [{scope}]",
+    )
+    ticks = [0.5, 1, 2, 4, 8, 15, 30, 60]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 

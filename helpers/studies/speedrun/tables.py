@@ -4,30 +4,38 @@ from pathlib import Path
 
 import pandas as pd
 
+from helpers.judging.statistics import summary
 from helpers.report.report import MISSING
+from helpers.runs.plan import collect
+from helpers.runs.sweep import sweep
+from helpers.studies.open import preset_values
+from helpers.studies.speedrun import rival
+from helpers.studies.speedrun import runs as grid
 from helpers.studies.speedrun.race import PARTS, breakdown, device_of, finish, invalid, published, raced, time_to_target
-from helpers.studies.speedrun.settings import PROTOCOL, RACED, Settings
+from helpers.studies.speedrun.settings import FRONTIER, PROTOCOL, RACED, Settings
 
 Table = tuple[pd.DataFrame, list[str]]
 
 
 def candidate_table(cells: pd.DataFrame, s: Settings) -> Table:
-    """Each candidate's short run: what it changes of the raced recipe, the kNN on the held-out slice, and what it spent."""
-    rows, trials = [], cells[cells["part"] == "trial"]
-    for row in trials.itertuples():
-        made = row.record
-        rows.append(
-            {
-                "candidate": row.recipe,
-                "changes": "nothing" if row.recipe == RACED else in_words(s.candidates[row.recipe]),
-                "held-out kNN (%)": made.evaluations[PROTOCOL]["top1"] if made else None,
-                "epochs": made.config["training"]["epochs"] if made else None,
-                "TFLOP": made.manifest["training_flops"] / 1e12 if made else None,
-                "note": "" if made else "missing",
-            }
-        )
-    frame = pd.DataFrame(rows, columns=["candidate", "changes", "held-out kNN (%)", "epochs", "TFLOP", "note"])
-    return frame, [record.id for record in trials["record"] if record is not None]
+    """Each candidate: what it changes of the raced recipe, the kNN on the held-out slice after each rung, and what the last took."""
+    trials = cells[cells["part"] == "trial"] if len(cells) else cells
+    rows = []
+    for name in [RACED, *s.candidates] if s.rungs else []:
+        row = {"candidate": name, "changes": "nothing" if name == RACED else in_words(s.candidates[name])}
+        made = {each.rung: each.record for each in trials[trials["recipe"] == name].itertuples() if each.record is not None}
+        row |= {_rung(s, rung): made[rung].evaluations[PROTOCOL]["top1"] if rung in made else None for rung in range(len(s.rungs))}
+        last = made[max(made)] if made else None
+        row["epochs"] = str(last.config["training"]["epochs"]) if last else MISSING
+        row |= {"seconds": last.manifest["training_seconds"] if last else None}
+        rows.append(row | {"TFLOP": last.manifest["training_flops"] / 1e12 if last else None, "note": "" if last else "missing"})
+    columns = ["candidate", "changes", *(_rung(s, rung) for rung in range(len(s.rungs))), "epochs", "seconds", "TFLOP", "note"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame, [record.id for record in trials["record"] if record is not None] if len(trials) else []
+
+
+def _rung(s: Settings, rung: int) -> str:
+    return f"held-out kNN (%) at {100 * s.rungs[rung]:.3g} % of the length"
 
 
 def in_words(changes: dict, path: str = "") -> str:
@@ -37,15 +45,16 @@ def in_words(changes: dict, path: str = "") -> str:
 
 
 def choice(candidates: pd.DataFrame) -> str:
-    """One sentence: whether the raced recipe led on the held-out slice."""
-    done = candidates.dropna(subset="held-out kNN (%)")
-    if RACED not in set(done["candidate"]):
-        return "The raced recipe has no trial yet, so nothing says that it was the one to choose."
-    own = done.loc[done["candidate"] == RACED, "held-out kNN (%)"].item()
-    ahead = done.loc[done["held-out kNN (%)"] > own, "candidate"].tolist()
+    """One sentence: whether the raced recipe led on the held-out slice, in the last rung that was run."""
+    rungs = [column for column in candidates if column.startswith("held-out") and candidates[column].notna().any()]
+    if not rungs or RACED not in set(candidates.dropna(subset=rungs[-1])["candidate"]):
+        return "The raced recipe has no trial here, so nothing says that it was the one to choose."
+    done = candidates.dropna(subset=rungs[-1])
+    own = done.loc[done["candidate"] == RACED, rungs[-1]].item()
+    ahead = done.loc[done[rungs[-1]] > own, "candidate"].tolist()
     if ahead:
         return f"The raced recipe ({own:.2f} %) was not the best on the held-out slice: ahead of it {', '.join(ahead)}."
-    return f"The raced recipe led on the held-out slice: {own:.2f} % among {len(done)} recipes tried, one short run each."
+    return f"The raced recipe led on the held-out slice: {own:.2f} % among the last {len(done)} of {len(candidates)} recipes tried."
 
 
 def race_table(cells: pd.DataFrame, target: float) -> Table:
@@ -122,12 +131,78 @@ def breakdown_table(cells: pd.DataFrame, target: float) -> Table:
     return pd.DataFrame(rows, columns=["seed", *PARTS, "whole", "until"]), [record.id for record in valid]
 
 
-def answer(folder: Path) -> str:
-    """What came out, in one sentence, from the table of results in a variant's folder."""
-    ours, theirs = pd.read_csv(folder / "result.csv").to_dict("records")
-    took = f"{ours['seconds']:.0f} s [{ours['low']:.0f}, {ours['high']:.0f}]" if ours["seconds"] == ours["seconds"] else "not reached"
-    note = f" ({ours['note']})" if isinstance(ours["note"], str) else ""
+def frontier_table() -> Table:
+    """The same race in more and more time, lightly's SimCLR beside it: a row a budget."""
+    theirs, rows, runs = rival.recorded(), [], []
+    for preset, s, cells in frontier():
+        valid = raced(cells)
+        runs += [record.id for record in valid]
+        reached = summary([record.metrics["knn"].iloc[-1] for record in valid])
+        seconds = summary([record.metrics["elapsed_seconds"].iloc[-1] for record in valid])
+        beside = summary([read["knn"] for found in theirs for read in found["reads"] if round(read["seconds"] / 60) == s.minutes])
+        rows.append(
+            {
+                "preset": preset,
+                "minutes": s.minutes,
+                "kNN at the end (%)": reached.mean,
+                "low": reached.low,
+                "high": reached.high,
+                "n": reached.n,
+                "seconds at the end": seconds.mean,
+                "target (%)": s.target,
+                "state": _state(valid, s, reached.mean, seconds.mean),
+                "lightly (%)": beside.mean,
+                "its n": beside.n,
+                "device": ", ".join(sorted({device_of(record) for record in valid})),
+            }
+        )
+    return pd.DataFrame(rows), runs
+
+
+def _state(valid: list, s: Settings, reached: float | None, seconds: float | None) -> str:
+    """Whether a budget and its target were kept, and by how much not."""
+    if len(valid) < s.seeds:
+        return f"{s.seeds - len(valid)} of {s.seeds} runs missing"
+    late = seconds - 60 * s.minutes
+    over = f"; {late:.0f} s late" if late > 0 else ""
+    return ("target met" if reached >= s.target else f"{s.target - reached:.1f} points short of the target") + over
+
+
+def frontier() -> list[tuple[str, Settings, pd.DataFrame]]:
+    """(preset, its settings, its raced runs as far as there are records) of each budget."""
+    found = []
+    for preset in FRONTIER:
+        s = Settings(**preset_values("speedrun", preset, "as_written"))
+        races = grid.races(s)
+        found.append((preset, s, collect(races, sweep([cell.config for cell in races], train=False))))
+    return found
+
+
+def ahead() -> str:
+    """How much sooner ours stands where lightly's SimCLR stands at the end of its time."""
+    theirs = [found["reads"][-1] for found in rival.recorded()]
+    if not theirs:
+        return "lightly's SimCLR has not been measured: `python -m helpers.studies.speedrun.rival`."
+    level, spent = summary([read["knn"] for read in theirs]).mean, summary([read["seconds"] for read in theirs]).mean
+    for preset, _, cells in frontier():
+        valid = raced(cells)
+        found = [finish(record, level) for record in valid]
+        if valid and all(found):
+            took = summary([each.seconds for each in found]).mean
+            return (
+                f"lightly's SimCLR reaches {level:.1f} % in {spent / 60:.0f} minutes (n = {len(theirs)}); ours is first read above that after "
+                f"{took:.0f} s (preset {preset}, n = {len(valid)}): {spent / took:.0f} times sooner."
+            )
     return (
-        f"{ours['target (%)']:g} % kNN with {ours['net']} on {ours['data']}: {took} on {ours['device']}; "
-        f"published {theirs['target (%)']:g} % in {theirs['seconds']:.0f} s on {theirs['device']}{note}."
+        f"lightly's SimCLR reaches {level:.1f} % in {spent / 60:.0f} minutes (n = {len(theirs)}), and no run of ours is there to compare."
     )
+
+
+def answer(folder: Path) -> str:
+    """What came out, in one sentence, from the table of the frontier in a variant's folder."""
+    rows = pd.read_csv(folder / "frontier.csv").dropna(subset="kNN at the end (%)").to_dict("records")
+    reached = ", ".join(f"{row['kNN at the end (%)']:.1f} % in {row['minutes']:g}" for row in rows)
+    beside = [f"{row['lightly (%)']:.1f} % in {row['minutes']:g}" for row in rows if row["lightly (%)"] == row["lightly (%)"]]
+    rest = f"; lightly's SimCLR {', '.join(beside)}" if beside else ""
+    device = rows[-1]["device"] if rows else ""
+    return f"kNN on CIFAR-10 without labels: {reached} minutes of {device}{rest}." if rows else "No race has been run."

@@ -1,0 +1,97 @@
+"""Convolutions on small maps give what torch's own do, and so do their gradients; other layers and larger maps are left alone."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from helpers.models import build_encoder
+from helpers.models.small_maps import PIXELS, SmallMapConv, eligible
+
+
+def both(layer, images):
+    """Output and the gradients of images and weights, computed in fp32 and by the columns' way in bf16."""
+    found = []
+    for own, half in ((layer, False), (copy.deepcopy(layer), True)):
+        if half:
+            own.__class__ = SmallMapConv
+        given = images.clone().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            out = own(given)
+        (out.float() * torch.linspace(-1, 1, out.numel()).view(out.shape)).sum().backward()
+        found.append((out.float(), given.grad, own.weight.grad))
+    return found
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 7, 8])
+@pytest.mark.parametrize(("before", "after"), [(32, 48), (416, 400)])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_outputs_and_gradients_are_those_of_a_convolution(before, after, side, stride, kernel):
+    torch.manual_seed(0)
+    layer = nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False)
+    assert eligible(layer)
+    plain, fast = both(layer, torch.randn(6, before, side, side))
+    for one, other in zip(plain, fast, strict=True):
+        assert one.shape == other.shape
+        assert (one - other).norm() <= 0.01 * one.norm()
+
+
+def test_a_first_layer_asks_for_no_gradient_of_its_images():
+    layer = nn.Conv2d(32, 32, 3, 1, 1, bias=False)
+    layer.__class__ = SmallMapConv
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        layer(torch.randn(4, 32, 2, 2)).float().sum().backward()
+    assert layer.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("side", [2, int(PIXELS**0.5) + 1])
+def test_without_half_precision_and_on_larger_maps_nothing_changes(side):
+    torch.manual_seed(0)
+    plain = nn.Conv2d(32, 32, 3, 1, 1, bias=False)
+    fast = copy.deepcopy(plain)
+    fast.__class__ = SmallMapConv
+    images = torch.randn(4, 32, side, side)
+    assert torch.equal(plain(images), fast(images))
+    if side * side > PIXELS:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(plain(images), fast(images))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(32, 32, 1, bias=False),
+        nn.Conv2d(3, 32, 3, padding=1, bias=False),
+        nn.Conv2d(32, 32, 3, padding=1),
+        nn.Conv2d(32, 32, 3, padding=0, bias=False),
+        nn.Conv2d(32, 32, 3, padding=1, groups=2, bias=False),
+        nn.Conv2d(32, 32, 3, padding=2, dilation=2, bias=False),
+        nn.Conv2d(32, 32, 3, padding=1, padding_mode="reflect", bias=False),
+        nn.Conv2d(32, 32, (3, 1), padding=(1, 0), bias=False),
+    ],
+)
+def test_other_layers_are_not_eligible(layer):
+    assert not eligible(layer)
+
+
+def test_a_step_of_a_net_that_compiles():
+    """torch.compile takes the columns' way as well: a compiled net gives what the eager one does."""
+    torch.manual_seed(0)
+    encoder = build_encoder("resnet_mini", 32).train()
+    for part in encoder.modules():
+        if type(part) is nn.Conv2d and eligible(part):
+            part.__class__ = SmallMapConv
+    images = torch.randn(8, 3, 32, 32)
+
+    def step(net):
+        encoder.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = net(images).float()
+        out.square().mean().backward()
+        return out.detach(), torch.cat([p.grad.flatten() for p in encoder.parameters()])
+
+    (eager, gradient), (made, other) = step(encoder), step(torch.compile(encoder, dynamic=False))
+    assert (eager - made).norm() <= 0.02 * eager.norm()
+    assert (gradient - other).norm() <= 0.1 * gradient.norm()

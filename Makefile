@@ -43,7 +43,7 @@ lab: setup ## open JupyterLab in this folder
 study: setup ## run one study: NAME=... PRESET=... [ARGS="-p seeds 3"] [FRESH=1]
 	$(PYTHON) -m helpers.commands.study $(NAME) --preset $(PRESET) $(ARGS)
 
-speedrun: setup ## race to a kNN accuracy: PRESET=cpu (minutes), gpu (90 %), each run in a process of its own
+speedrun: setup ## race to a kNN accuracy: PRESET=cpu1, cpu, cpu15, cpu60 (1, 4, 15, 60 minutes of two cores), gpu (90 %)
 	$(PYTHON) -m helpers.commands.study speedrun --preset $(PRESET) $(ARGS)
 
 methods: setup ## train every method alike and write their page: PRESET=demo or cpu [ARGS="--only byol dino"], ARGS=--plan to list

@@ -14,8 +14,7 @@ from helpers.models.weights import existing, load_weights, metadata
 def build_encoder(name: str, image_size: int, *, stem: str = "auto", weights: str | Path | None = None, **options) -> Encoder:
     """The encoder of that name for square images of that size; `weights` is a local file to start from.
 
-    Any encoder takes feature_norm="layer", which normalises its features as layer norm does, without weights, or "root": the square root
-    of what is above zero, so that a few strong features do not decide alone which images are near.
+    Any encoder takes feature_norm="layer", which normalises its features as layer norm does, without weights.
     Convolutional nets take width=0.5, say: every layer's channels times that, the features too.
     ResNets take zero_init_last=False: residual branches that begin awake, not at zero, from where few steps hardly move them.
     ViT options: patch, dim, depth, heads, mlp (ratio), dropout, positions ("normal", or "sincos": fixed), pool ("token", "avg",

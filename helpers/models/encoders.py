@@ -10,13 +10,6 @@ from helpers.models.catalogue import ANY_SIZE, find
 from helpers.models.nets import first_layer
 
 
-class Root(nn.Module):
-    """The square root of what is above zero. The floor bounds its slope at 50."""
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return (features.float().clamp(min=0) + 1e-4).sqrt()
-
-
 class Encoder(nn.Module):
     """Images to features: [N, 3, S, S] to [N, width]. `net` is timm's or torchvision's own module without its classifier.
 
@@ -37,8 +30,8 @@ class Encoder(nn.Module):
         if options.get("feature_width"):
             self.feature = nn.Linear(self.width, options["feature_width"])
             self.width = options["feature_width"]
-        if norm := options.get("feature_norm"):
-            self.feature = nn.Sequential(self.feature, Root() if norm == "root" else nn.LayerNorm(self.width, elementwise_affine=False))
+        if options.get("feature_norm"):
+            self.feature = nn.Sequential(self.feature, nn.LayerNorm(self.width, elementwise_affine=False))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """The pooled features, [N, width]."""

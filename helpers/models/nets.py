@@ -69,8 +69,8 @@ def library_of(spec: Spec, options: dict) -> str:
 
 def check_options(name: str, spec: Spec, options: dict) -> None:
     """Refuses options the family does not know and values that cannot work, before any weight is drawn."""
-    if options.get("feature_norm", "layer") not in ("layer", "root"):
-        raise unknown(f"feature_norm for {name}", options["feature_norm"], ("layer", "root"))
+    if options.get("feature_norm", "layer") != "layer":
+        raise unknown(f"feature_norm for {name}", options["feature_norm"], ("layer",))
     if "width" in options:
         check_width(name, spec, options["width"])
     for key in options:

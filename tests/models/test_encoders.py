@@ -257,20 +257,6 @@ def test_a_resnets_residual_branches_may_begin_awake():
         build_encoder("convnext_micro", 32, zero_init_last=False)
 
 
-def test_root_features_are_square_roots_and_let_gradients_through():
-    torch.manual_seed(0)
-    plain = build_encoder("resnet_fast", 32).eval()
-    rooted = build_encoder("resnet_fast", 32, feature_norm="root").eval()
-    rooted.load_state_dict(plain.state_dict())
-    images = torch.randn(4, 3, 32, 32)
-    features = rooted(images)
-    torch.testing.assert_close(features.square(), plain(images).clamp(min=0) + 1e-4, rtol=1e-4, atol=1e-6)
-    features.sum().backward()
-    assert rooted.first_layer.weight.grad.isfinite().all() and rooted.first_layer.weight.grad.abs().sum() > 0
-    with pytest.raises(UserError, match="'rot'.*root"):
-        build_encoder("resnet_fast", 32, feature_norm="rot")
-
-
 def test_the_fast_resnet_has_three_stages_and_either_small_stem():
     encoder = build_encoder("resnet_fast", 32)
     assert (encoder.stem, encoder.width) == ("stride2", 256)

@@ -41,7 +41,8 @@ def _rung(s: Settings, rung: int) -> str:
 def in_words(changes: dict, path: str = "") -> str:
     """A nested table of settings on one line."""
     inner = {f"{path}{key}": value for key, value in changes.items()}
-    return ", ".join(in_words(value, f"{key}.") if isinstance(value, dict) else f"{key} = {value}" for key, value in inner.items())
+    told = (in_words(value, f"{key}.") if isinstance(value, dict) else f"{key} = {value}" for key, value in inner.items())
+    return ", ".join(filter(None, told))
 
 
 def choice(candidates: pd.DataFrame) -> str:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
+from helpers.core.devices import good_at_bf16
+
 QUINTIC = (3.4445, -4.7750, 2.0315)  # steepest at zero: small singular values grow fastest
 STEPS = 5
 RMS = 0.2  # of AdamW's usual update, as measured by Liu et al.
@@ -24,7 +26,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
-    x = x.bfloat16() if x.device.type == "cuda" else x.float()
+    x = x.bfloat16() if good_at_bf16(x.device.type) else x.float()
     for _ in range(STEPS):
         square = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)

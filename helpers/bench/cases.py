@@ -55,7 +55,7 @@ def default_cases(device: torch.device) -> list[Case]:
     """The nets of the study at 32 px. On a CPU ResNet-18 and ConvNeXt take smaller batches: a step of the slowest competitor is to
     stay within some seconds."""
     if device.type != "cuda":
-        wanted = [("resnet18", 128), ("mobilenetv2", 256), ("vit_tiny", 256), ("convnext_tiny", 64)]
+        wanted = [("resnet_fast", 256), ("resnet18", 128), ("mobilenetv2", 256), ("vit_tiny", 256), ("convnext_tiny", 64)]
     else:
         wanted = [(net, batch) for net in ("resnet18", "resnet50") for batch in (512, 128)]
         wanted += [(net, batch) for net in ("vit_tiny", "convnext_tiny") for batch in (256, 128)]

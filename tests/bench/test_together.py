@@ -13,7 +13,7 @@ def test_one_round_at_toy_size(tmp_path, monkeypatch, capsys):
     arguments = ["--case", "simclr:vit_micro:patch8:32:8", "--workers", "2", "--repeats", "1", "--seconds", "0.05", "--device", "cpu"]
     assert bench.main(["together", *arguments]) == 0
     (row,) = json.loads(next((tmp_path / "bench").glob("*-together.json")).read_text())
-    assert row["workers"] == 2 and row["alone"] > 1 and row["together"] > 1
+    assert row["workers"] == 2 and row["alone"] > 1 and row["together"] > 1 and row["shared"] > 1
     assert row["ratio"] == pytest.approx(row["together"] / row["alone"], rel=0.01 + 0.05 / row["alone"])  # written to a tenth
     assert f"{row['ratio']:.2f}" in next((tmp_path / "bench").glob("*-together.md")).read_text()
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.models import build_encoder
 from helpers.models.small_maps import PIXELS, SmallMapConv, eligible
 
 
@@ -76,22 +75,20 @@ def test_other_layers_are_not_eligible(layer):
     assert not eligible(layer)
 
 
-def test_a_step_of_a_net_that_compiles():
-    """torch.compile takes the columns' way as well: a compiled net gives what the eager one does."""
+def test_compiled_it_gives_what_it_gives_eagerly():
     torch.manual_seed(0)
-    encoder = build_encoder("resnet_mini", 32).train()
-    for part in encoder.modules():
-        if type(part) is nn.Conv2d and eligible(part):
-            part.__class__ = SmallMapConv
-    images = torch.randn(8, 3, 32, 32)
+    net = nn.Sequential(nn.Conv2d(32, 48, 3, 2, 1, bias=False), nn.ReLU(), nn.Conv2d(48, 48, 3, 1, 1, bias=False))
+    for part in net[::2]:
+        part.__class__ = SmallMapConv
+    images = torch.randn(8, 32, 8, 8)
 
-    def step(net):
-        encoder.zero_grad()
+    def step(forward):
+        net.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            out = net(images).float()
+            out = forward(images).float()
         out.square().mean().backward()
-        return out.detach(), torch.cat([p.grad.flatten() for p in encoder.parameters()])
+        return out.detach(), torch.cat([p.grad.flatten() for p in net.parameters()])
 
-    (eager, gradient), (made, other) = step(encoder), step(torch.compile(encoder, dynamic=False))
+    (eager, gradient), (made, other) = step(net), step(torch.compile(net, dynamic=False))
     assert (eager - made).norm() <= 0.02 * eager.norm()
-    assert (gradient - other).norm() <= 0.1 * gradient.norm()
+    assert (gradient - other).norm() <= 0.02 * gradient.norm()

@@ -239,14 +239,14 @@ def test_the_repository_shows_every_block():
     assert sorted(found) == sorted(overview.BLOCKS)
 
 
-def test_the_race_stands_beside_the_published_one_or_says_how_to_run_it(results, page):
-    columns = {"who": ["ours", "theirs"], "net": ["a", "b"], "data": ["x", "x"], "target (%)": [55, 90], "seconds": [200.5, 5940.0]}
-    columns |= {"low": [190.0, None], "high": [211.0, None], "n": [3, 3], "device": ["chip", "A100"], "note": ["not the same race", ""]}
-    assert readme.main([], page) == 0 and "make study NAME=speedrun PRESET=cpu`" in block(page, "studies")
-    report = Report(results / "speedrun" / "cpu")
-    report.table("result", pd.DataFrame(columns), "Mean seconds to the target.", ["x-1"])
-    report.figure("race_curves", canvas()[0], "Curves.")
+def test_the_race_says_how_far_it_went_or_how_to_run_it(results, page):
+    columns = {"preset": ["cpu1", "cpu", "cpu60"], "minutes": [1, 4, 60], "kNN at the end (%)": [50.04, None, 80.0]}
+    columns |= {"lightly (%)": [None, 20.0, 45.0], "device": ["chip", "", "chip"]}
+    assert readme.main([], page) == 0 and "make study NAME=speedrun PRESET=cpu60`" in block(page, "studies")
+    report = Report(results / "speedrun" / "cpu60")
+    report.table("frontier", pd.DataFrame(columns), "At the end of each budget.", ["x-1"])
+    report.figure("frontier_curves", canvas()[0], "Curves.")
     assert readme.main([], page) == 0
-    assert "55 % kNN with a on x: 200 s [190, 211] on chip; published 90 % in 5940 s on A100 (not the same race)." in block(page, "studies")
+    assert "50.0 % in 1, 80.0 % in 60 minutes on chip; lightly's SimCLR 45.0 % in 60." in block(page, "studies")
     own = (results / "speedrun" / "README.md").read_text()
-    assert "| theirs | b | x | 90 |" in own and "Preset `cpu`" in own and "Not computed" not in own
+    assert "| cpu60 | 60 | 80" in own and "Preset `cpu60`" in own and "Not computed" in own

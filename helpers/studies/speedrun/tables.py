@@ -206,4 +206,4 @@ def answer(folder: Path) -> str:
     beside = [f"{row['lightly (%)']:.1f} % in {row['minutes']:g}" for row in rows if row["lightly (%)"] == row["lightly (%)"]]
     rest = f"; lightly's SimCLR {', '.join(beside)}" if beside else ""
     device = rows[-1]["device"] if rows else ""
-    return f"kNN on CIFAR-10 without labels: {reached} minutes of {device}{rest}." if rows else "No race has been run."
+    return f"kNN on CIFAR-10 without labels: {reached} minutes on {device}{rest}." if rows else "No race has been run."

@@ -51,8 +51,8 @@ def test_nt_xent_does_not_depend_on_the_length_of_its_inputs():
     assert nt_xent(z1 * 100, z2, 0.5).item() == pytest.approx(nt_xent(z1, z2 * 0.01, 0.5).item(), rel=1e-5)
 
 
-def naive_views(views, temperature):
-    """Ordered pairs of views of one image, each against all views of the other images."""
+def naive_views(views, temperature, decoupled=False):
+    """Ordered pairs of views of one image, each against all views of the other images, and itself unless decoupled."""
     z = torch.nn.functional.normalize(torch.stack(views).double(), dim=2)
     count, own, total = len(views), len(views[0]), 0.0
     for v in range(count):
@@ -61,16 +61,18 @@ def naive_views(views, temperature):
             for w in range(count):
                 if w != v:
                     own_pair = math.exp(float(z[v, i] @ z[w, i]) / temperature)
-                    total -= math.log(own_pair / (own_pair + others))
+                    total -= math.log(own_pair / (others if decoupled else own_pair + others))
     return total / (count * (count - 1) * own)
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5])
 @pytest.mark.parametrize("count", [2, 3, 4])
-def test_many_views_equal_a_naive_loop(count, temperature):
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_many_views_equal_a_naive_loop(decoupled, count, temperature):
     torch.manual_seed(count)
     views = [torch.randn(5, 6) * (1 + n) for n in range(count)]
-    assert multi_view_nt_xent(views, temperature).item() == pytest.approx(naive_views(views, temperature), rel=1e-5)
+    found = multi_view_nt_xent(views, temperature, decoupled).item()
+    assert found == pytest.approx(naive_views(views, temperature, decoupled), rel=1e-5)
 
 
 def test_many_views_at_two_are_nt_xent():

@@ -30,9 +30,9 @@ def multi_view_nt_xent(views: list[torch.Tensor], temperature: float, decoupled:
     the denominator as well.
     """
     with torch.autocast(views[0].device.type, enabled=False):
-        views = [gathered(view.float()) for view in views]
-        z = F.normalize(torch.cat(views), dim=1)
-        count, own = len(views), len(views[0])
+        together = gathered(torch.stack([view.float() for view in views], 1))  # in one message, where there are several processes
+        own, count = together.shape[:2]
+        z = F.normalize(together.transpose(0, 1).flatten(0, 1), dim=1)
         similarity = (z @ z.T / temperature).view(count, own, count, own)
         partners = similarity.diagonal(dim1=1, dim2=3)  # [V, V, N]: view v of an image against its view w
         same_image = torch.eye(own, dtype=torch.bool, device=z.device)[None, :, None, :]

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from helpers.core.errors import UserError
-from helpers.core.files import write_json
+from helpers.core.files import data_dir, write_json
 from helpers.runs import records
 from helpers.runs.alone import STOPPED, main
 from helpers.runs.config import RunConfig
@@ -17,6 +17,7 @@ from helpers.runs.recipes import RECIPES, merged, recipe
 from helpers.studies.open import open_study
 from helpers.studies.speedrun import figures as speedrun_figures
 from helpers.studies.speedrun import race as speedrun
+from helpers.studies.speedrun import rival
 from helpers.studies.speedrun import tables as speedrun_tables
 from helpers.studies.speedrun.runs import cells as grid_of
 from helpers.studies.speedrun.runs import race_config, survivors, trial_config, trials
@@ -221,7 +222,7 @@ def test_figures_stand_with_and_without_runs(records_):
 @pytest.fixture
 def budgets(tmp_path, monkeypatch):
     """A frontier of two budgets, the longer of them not run yet, and lightly's readings beside it."""
-    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
+    monkeypatch.setenv("RUNS_DIR", str(tmp_path / "runs"))
     short, long = opened(preset="cpu1"), opened(preset="cpu")
     run = cells(*(made([NAN, value], seed) for seed, value in enumerate((52.0, 55.0, 58.0))))
     found = [("cpu1", short.model_copy(update={"minutes": 1.0}), run), ("cpu", long, cells(None))]
@@ -305,3 +306,21 @@ def test_an_interrupted_race_leaves_nothing_to_go_on_from(tiny, monkeypatch, cap
     assert main([tiny.model_dump_json(exclude_defaults=True), "--device", "cpu"]) == STOPPED
     assert not left.exists() and records.find(tiny.id) is None
     assert main([json.dumps({"sed": 1})]) == 1 and "seed" in capsys.readouterr().err
+
+
+def test_without_lightly_its_measurement_says_how_to_get_it(monkeypatch, capsys):
+    monkeypatch.setattr(rival.importlib.util, "find_spec", lambda name: None)
+    assert rival.main([]) == 1 and "pip install lightly" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_lightlys_simclr_is_read_at_the_minutes_and_at_the_end(tmp_path, monkeypatch):
+    pytest.importorskip("lightly", reason="lightly is measured where it is installed")
+    if not (data_dir() / "cifar10").exists():
+        pytest.skip("no CIFAR-10 in DATA_DIR")
+    monkeypatch.setenv("RUNS_DIR", str(tmp_path / "runs"))
+    monkeypatch.setattr(rival, "MINUTES", (0.001, 60))
+    found = rival.measure(0.002, 0, train_images=256, test_images=64)
+    first, last = found["reads"]
+    assert first["seconds"] <= last["seconds"] and 0 < first["epochs"] < last["epochs"] and 0 <= last["knn"] <= 100
+    assert found["workers"] == 2 and found["lightly"]

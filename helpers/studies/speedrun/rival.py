@@ -21,11 +21,12 @@ from torch.utils.data import DataLoader, Dataset
 from helpers.core.clock import process_seconds
 from helpers.core.devices import describe
 from helpers.core.errors import UserError
-from helpers.core.files import read_json, results_dir, shown, write_json
+from helpers.core.files import read_json, shown, write_json
 from helpers.core.progress import line
 from helpers.evaluation import extract, knn
 from helpers.runs.config import Data
 from helpers.runs.material import material
+from helpers.runs.records import runs_dir
 from helpers.studies.speedrun.settings import PROTOCOL
 from helpers.views import make_views
 
@@ -50,7 +51,8 @@ class _Pictures(Dataset):
 
 
 def folder() -> Path:
-    return results_dir() / "speedrun" / "lightly"
+    """Beside the records, so that tables drawn anew into another folder read the same."""
+    return runs_dir().parent / "speedrun" / "lightly"
 
 
 def recorded() -> list[dict]:

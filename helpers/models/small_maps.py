@@ -29,7 +29,12 @@ class SmallMapConv(nn.Conv2d):
         if height * width > PIXELS or not torch.is_autocast_enabled("cpu"):
             return super().forward(images)
         dtype = torch.get_autocast_dtype("cpu")
-        return _Columns.apply(images.to(dtype, memory_format=torch.channels_last), self.weight.to(dtype), self.stride[0])
+        return _convolved(images.to(dtype, memory_format=torch.channels_last), self.weight.to(dtype), self.stride[0])
+
+
+@torch.compiler.disable  # compiled code lays tensors out as it likes, and columns are read by their place in memory
+def _convolved(images: Tensor, weight: Tensor, stride: int) -> Tensor:
+    return _Columns.apply(images, weight, stride)
 
 
 class _Columns(torch.autograd.Function):

@@ -79,7 +79,7 @@ ENCODERS: dict[str, Spec] = {
     "resnet_fast": Spec(
         "cifar_resnet",
         "resnet_fast",
-        "three stages of one basic block, widths 64, 128 and 256: the most taught in a minute of a CPU with a matrix unit",
+        "three stages of one basic block, widths 64, 128 and 256, for minutes of a CPU",
         "ours",
         settings={"blocks": 1, "widths": (64, 128, 256)},
         small="stride2",

@@ -7,7 +7,7 @@ from helpers.core.errors import pick
 
 RECIPES: dict[str, dict] = {
     # Images of about 32 px on a CPU: two processes of a thread each, a net as wide as its matrix unit likes and as shallow as minutes ask,
-    # eight views of half the side beside two whole ones, hardly any warm-up. An epoch is 5,000 images: set training.epochs by the time.
+    # eight views of half the side beside two whole ones. An epoch is 5,000 images: set training.epochs by the time.
     "small_fast": {
         "encoder": {"name": "resnet_fast"},
         "views": {"recipe": "simclr_small", "options": {"count": 2, "small": 8, "small_side": 0.5, "small_scale": [0.25, 1.0]}},

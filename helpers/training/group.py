@@ -1,7 +1,7 @@
 """One run in several processes of one CPU: every batch is shared out, and the gradients are averaged.
 
-A net for small images gives a thread too little work at a time: two threads of a process hardly do more than one, two processes twice as
-much (`make bench-together`). Losses see the samples of all processes (helpers.methods.gather); batch statistics are each one's own.
+A net for small images gives a thread too little work at a time, so that processes of one thread do more than threads of one process:
+`make bench-together` says how much. Losses see the samples of all processes (helpers.methods.gather); batch statistics are each one's own.
 """
 
 from collections.abc import Iterable

@@ -201,6 +201,7 @@ def test_one_round_at_toy_size_without_the_rivals(tmp_path, monkeypatch, capsys)
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
     monkeypatch.setattr(bench_rivals, "installed", lambda name: False)
     monkeypatch.setattr(bench_measure, "startup", lambda *arguments: FRESH)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     call = ["--case", "simclr:resnet_tiny:cifar:32:8", "--repeats", "1", "--seconds", "0.01", "--device", "cpu"]
     assert bench.main(call) == 0
     (row,) = json.loads(next((tmp_path / "bench").glob("*.json")).read_text())
@@ -208,7 +209,7 @@ def test_one_round_at_toy_size_without_the_rivals(tmp_path, monkeypatch, capsys)
     assert all(row[name] > 0 for name in measured)
     assert row["lightly"] is None and row["views_lightly"] is None and row["views_kornia"] is None
     assert row["views"] > row["end_to_end"] and 0 < row["share_of_matrix_rate"] < 1
-    assert len(row["settings_tried"]) in (4, 8) and row["setting"] == {k: row["settings_tried"][0][k] for k in row["setting"]}
+    assert len(row["settings_tried"]) == 4 and row["setting"] == {k: row["settings_tried"][0][k] for k in row["setting"]}
     assert "x standard" in capsys.readouterr().out
 
 

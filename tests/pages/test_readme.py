@@ -241,12 +241,12 @@ def test_the_repository_shows_every_block():
 
 def test_the_race_says_how_far_it_went_or_how_to_run_it(results, page):
     columns = {"preset": ["cpu1", "cpu", "cpu60"], "minutes": [1, 4, 60], "kNN at the end (%)": [50.04, None, 80.0]}
-    columns |= {"lightly (%)": [None, 20.0, 45.0], "device": ["chip", "", "chip"]}
+    columns |= {"n": [3, 0, 1], "lightly (%)": [None, 20.0, 45.0], "device": ["chip", "", "chip"]}
     assert readme.main([], page) == 0 and "make study NAME=speedrun PRESET=cpu60`" in block(page, "studies")
     report = Report(results / "speedrun" / "cpu60")
     report.table("frontier", pd.DataFrame(columns), "At the end of each budget.", ["x-1"])
     report.figure("frontier_curves", canvas()[0], "Curves.")
     assert readme.main([], page) == 0
-    assert "50.0 % in 1, 80.0 % in 60 minutes on chip; lightly's SimCLR 45.0 % in 60." in block(page, "studies")
+    assert "50.0 % (n = 3) in 1, 80.0 % (n = 1) in 60 minutes on chip; lightly's SimCLR 45.0 % in 60." in block(page, "studies")
     own = (results / "speedrun" / "README.md").read_text()
     assert "| cpu60 | 60 | 80" in own and "Preset `cpu60`" in own and "Not computed" in own

@@ -202,7 +202,7 @@ def ahead() -> str:
 def answer(folder: Path) -> str:
     """What came out, in one sentence, from the table of the frontier in a variant's folder."""
     rows = pd.read_csv(folder / "frontier.csv").dropna(subset="kNN at the end (%)").to_dict("records")
-    reached = ", ".join(f"{row['kNN at the end (%)']:.1f} % in {row['minutes']:g}" for row in rows)
+    reached = ", ".join(f"{row['kNN at the end (%)']:.1f} % (n = {row['n']}) in {row['minutes']:g}" for row in rows)
     beside = [f"{row['lightly (%)']:.1f} % in {row['minutes']:g}" for row in rows if row["lightly (%)"] == row["lightly (%)"]]
     rest = f"; lightly's SimCLR {', '.join(beside)}" if beside else ""
     device = rows[-1]["device"] if rows else ""

@@ -59,15 +59,20 @@ def good_at_bf16(kind: str) -> bool:
     return False
 
 
+def in_bf16(kind: str, precision: str = "auto") -> bool:
+    """Whether to compute in bf16 there: where asked for or, with "auto", where the device is good at it."""
+    return precision == "bf16" or (precision == "auto" and good_at_bf16(kind))
+
+
 def autocast(device: torch.device, precision: str = "auto"):
-    """The context to compute in: bf16 where asked for or, with "auto", where the device is good at it; else plain fp32.
+    """The context to compute in: bf16 where in_bf16 says so, else plain fp32.
 
     Two switches stay off. cudnn.benchmark times algorithms and may take another one in the process that goes on with a run. TF32 for
     matrix products would round what is in fp32 for a reason: views, losses, readouts, none of which takes the time of a bf16 net.
     """
     if device.type == "cuda":  # by torch's own default, convolutions that are asked for fp32 get inputs rounded to ten bits
         torch.backends.cudnn.allow_tf32 = precision not in ("fp32", "plain")
-    if precision == "bf16" or (precision == "auto" and good_at_bf16(device.type)):
+    if in_bf16(device.type, precision):
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()
 

@@ -26,15 +26,11 @@ class SmallMapConv(nn.Conv2d):
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = (-(-side // self.stride[0]) for side in images.shape[-2:])
-        if height * width > PIXELS or not torch.is_autocast_enabled("cpu"):
+        compiled = torch.compiler.is_compiling()  # which lays tensors out as it likes, and columns are read by their place in memory
+        if height * width > PIXELS or compiled or not torch.is_autocast_enabled("cpu"):
             return super().forward(images)
         dtype = torch.get_autocast_dtype("cpu")
-        return _convolved(images.to(dtype, memory_format=torch.channels_last), self.weight.to(dtype), self.stride[0])
-
-
-@torch.compiler.disable  # compiled code lays tensors out as it likes, and columns are read by their place in memory
-def _convolved(images: Tensor, weight: Tensor, stride: int) -> Tensor:
-    return _Columns.apply(images, weight, stride)
+        return _Columns.apply(images.to(dtype, memory_format=torch.channels_last), self.weight.to(dtype), self.stride[0])
 
 
 class _Columns(torch.autograd.Function):

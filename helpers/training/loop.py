@@ -84,8 +84,8 @@ class Training:
         self.method.to(self.device, memory_format=torch.preserve_format if self.plain else torch.channels_last)
         if not self.plain:
             tune(self.method, self.device)
-        groups = self.method.parameter_groups()
-        self.optimizer = build_optimizer(s.optimizer, groups, rate=s.rate, weight_decay=s.weight_decay, momentum=s.momentum)
+        given = {key: getattr(s, key) for key in ("rate", "weight_decay", "momentum", "precision")}
+        self.optimizer = build_optimizer(s.optimizer, self.method.parameter_groups(), **given)
         compile = s.compile and not self.plain
         self.encode_outputs = compiled(self.method, self.device, graphs=s.accumulate == 1) if compile else self.method.embed
         self.method.views.compiled = compile and self.device.type == "cuda"  # a CPU waits for no launches

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-from helpers.core.devices import good_at_bf16
-
 QUINTIC = (3.4445, -4.7750, 2.0315)  # steepest at zero: small singular values grow fastest
 STEPS = 5
 RMS = 0.2  # of AdamW's usual update, as measured by Liu et al.
@@ -20,13 +18,16 @@ def is_matrix(parameter: Tensor) -> bool:
     return parameter.ndim == 2 or (parameter.ndim == 4 and parameter.shape[1] > 1)
 
 
-def orthogonalised(matrices: Tensor) -> Tensor:
-    """Each matrix of a batch [n, rows, columns] with its singular values brought near 1 (0.7 to 1.2) by Newton-Schulz steps."""
+def orthogonalised(matrices: Tensor, half: bool = False) -> Tensor:
+    """Each matrix of a batch [n, rows, columns] with its singular values brought near 1 (0.7 to 1.2) by Newton-Schulz steps.
+
+    They aim nowhere near enough for bf16 (`half`) to matter, says the author, who computes them so.
+    """
     a, b, c = QUINTIC
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
-    x = x.bfloat16() if good_at_bf16(x.device.type) else x.float()
+    x = x.bfloat16() if half else x.float()
     for _ in range(STEPS):
         square = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
@@ -36,7 +37,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Groups with "matrices": True take orthogonal steps with Nesterov momentum, the others AdamW's."""
 
-    def __init__(self, groups: list[dict], lr: float, momentum: float = 0.9, second: float = 0.999):
+    def __init__(self, groups: list[dict], lr: float, momentum: float = 0.9, second: float = 0.999, half: bool = False):
         split = []
         for group in groups:
             for matrices in (True, False):
@@ -44,6 +45,7 @@ class Muon(torch.optim.Optimizer):
                 if chosen:
                     own = {"momentum": momentum} if matrices else {"betas": (momentum, second), "fused": True}  # a resume puts "step" there
                     split.append({**group, "params": chosen, "matrices": matrices, **own})
+        self.half = half
         super().__init__(split, {"lr": lr})
 
     @torch.no_grad()
@@ -69,7 +71,7 @@ class Muon(torch.optim.Optimizer):
         if group["weight_decay"]:
             torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
         for shape, places in shapes.items():  # matrices of one shape together: few launches instead of many
-            update = orthogonalised(torch.stack([ahead[i].reshape(shape) for i in places]))
+            update = orthogonalised(torch.stack([ahead[i].reshape(shape) for i in places]), self.half)
             update = [part.view(params[i].shape) for part, i in zip(update, places, strict=True)]
             torch._foreach_add_([params[i] for i in places], update, alpha=-group["lr"] * RMS * max(shape) ** 0.5)
 

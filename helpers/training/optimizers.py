@@ -2,6 +2,7 @@
 
 import torch
 
+from helpers.core.devices import in_bf16
 from helpers.core.errors import pick
 from helpers.training.muon import Muon
 
@@ -12,26 +13,27 @@ def _timm(name: str):
     return getattr(timm.optim, name)
 
 
-# What builds each from (parameter groups, rate, momentum, whether fused kernels are there).
+# What builds each from (parameter groups, rate, momentum, whether fused kernels are there, whether matrix products may be in bf16).
 OPTIMIZERS = {
-    "sgd": lambda groups, rate, m, fused: torch.optim.SGD(groups, lr=rate, momentum=m, nesterov=m > 0, fused=fused),
-    "adam": lambda groups, rate, m, fused: torch.optim.Adam(groups, lr=rate, betas=(m, 0.999), fused=fused),
-    "adamw": lambda groups, rate, m, fused: torch.optim.AdamW(groups, lr=rate, betas=(m, 0.999), fused=fused),
-    "radam": lambda groups, rate, m, fused: torch.optim.RAdam(groups, lr=rate, betas=(m, 0.999), foreach=True),
-    "lamb": lambda groups, rate, m, fused: _timm("Lamb")(groups, lr=rate, betas=(m, 0.999)),
-    "lars": lambda groups, rate, m, fused: _timm("Lars")(groups, lr=rate, momentum=m),
-    "muon": lambda groups, rate, m, fused: Muon(groups, lr=rate, momentum=m),
+    "sgd": lambda groups, rate, m, fused, half: torch.optim.SGD(groups, lr=rate, momentum=m, nesterov=m > 0, fused=fused),
+    "adam": lambda groups, rate, m, fused, half: torch.optim.Adam(groups, lr=rate, betas=(m, 0.999), fused=fused),
+    "adamw": lambda groups, rate, m, fused, half: torch.optim.AdamW(groups, lr=rate, betas=(m, 0.999), fused=fused),
+    "radam": lambda groups, rate, m, fused, half: torch.optim.RAdam(groups, lr=rate, betas=(m, 0.999), foreach=True),
+    "lamb": lambda groups, rate, m, fused, half: _timm("Lamb")(groups, lr=rate, betas=(m, 0.999)),
+    "lars": lambda groups, rate, m, fused, half: _timm("Lars")(groups, lr=rate, momentum=m),
+    "muon": lambda groups, rate, m, fused, half: Muon(groups, lr=rate, momentum=m, half=half),
 }
 
 
 def build_optimizer(
-    name: str, groups: list[dict], *, rate: float, weight_decay: float = 0.0, momentum: float = 0.9
+    name: str, groups: list[dict], *, rate: float, weight_decay: float = 0.0, momentum: float = 0.9, precision: str = "fp32"
 ) -> torch.optim.Optimizer:
     """The optimizer over a method's parameter groups; groups marked decay=False (biases, norms) get no weight decay.
 
     `momentum` is the first beta of the Adam family, and in Muon both the matrices' momentum and that beta. LARS and LAMB adapt the rate of
     every tensor that is not marked decay=False, also at a weight decay of 0, where timm's own default would make plain SGD and Adam of
     them; biases and norms take plain steps, as the papers' code has it. Groups marked fixed_rate=True keep the mark, for set_rate.
+    `precision` is the training's: Muon's products, which the net never sees, follow it; what is added to weights is fp32 throughout.
     """
     adapts = name in ("lars", "lamb")
     groups = [
@@ -41,8 +43,9 @@ def build_optimizer(
         for g in groups
         if g["params"]
     ]
-    fused = all(p.device.type in ("cpu", "cuda") for g in groups for p in g["params"])
-    return pick("optimizer", name, OPTIMIZERS)(groups, rate, momentum, fused)
+    kinds = {p.device.type for g in groups for p in g["params"]}
+    half = all(in_bf16(kind, precision) for kind in kinds)
+    return pick("optimizer", name, OPTIMIZERS)(groups, rate, momentum, kinds <= {"cpu", "cuda"}, half)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float, momentum: float | None = None, *, maximum: float | None = None) -> None:

@@ -46,6 +46,16 @@ def test_singular_values_come_near_one_and_directions_stay(shape):
     assert update.shape == x.shape and update.dtype == x.dtype
 
 
+def test_only_a_training_in_bf16_orthogonalises_in_bf16():
+    groups = [{"params": list(net().parameters())}]
+    found = {kind: build_optimizer("muon", groups, rate=0.1, precision=kind).half for kind in ("bf16", "fp32", "plain")}
+    assert found == {"bf16": True, "fp32": False, "plain": False}
+    torch.manual_seed(1)
+    x = torch.randn(2, 16, 64)
+    exact, rounded = orthogonalised(x), orthogonalised(x, half=True)
+    assert not torch.equal(exact, rounded) and (exact - rounded).norm() < 0.02 * exact.norm()
+
+
 def test_a_gradient_of_zero_moves_nothing_and_gives_no_nan():
     assert torch.equal(orthogonalised(torch.zeros(2, 4, 6)), torch.zeros(2, 4, 6))
 

@@ -2,15 +2,18 @@
 
 The last stages of a ResNet on small images give maps of 4 x 4 and less. There the CPU's convolution kernels leave its matrix unit idle,
 the gradient of the weights most of all: it takes six times as long as the forward pass does. Laid out in columns (each output pixel's
-inputs in a row), the same sums are products of large matrices. On larger maps laying out costs more than it saves.
+inputs in a row), the same sums are products of large matrices. On larger maps laying out costs more than it saves. In fp32, 2 x 2 is the
+most that gains: half the time of torch's own at 256 channels, which multiplies all the zeros beyond the border.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PIXELS = 16  # of the output: up to here the weights' gradient is a product of columns
-FEW_PIXELS = 4  # up to here everything is
+from helpers.core.devices import good_at_bf16
+
+PIXELS = 16  # of the output: up to here the weights' gradient is a product of columns, in bf16
+FEW_PIXELS = 4  # up to here everything is, in fp32 as well
 WIDE = 400**2  # in times out channels from which everything is too
 
 
@@ -21,15 +24,20 @@ def eligible(layer: nn.Conv2d) -> bool:
     return square and padded and layer.groups == 1 and layer.dilation == (1, 1) and layer.in_channels >= 32 and layer.bias is None
 
 
+def gain() -> bool:
+    """Whether this CPU gains: one with a matrix unit, or one that computes in fp32. Of bf16 without such a unit torch's kernels get 0.9."""
+    return torch.cpu._is_amx_tile_supported() or not good_at_bf16("cpu")
+
+
 class SmallMapConv(nn.Conv2d):
-    """A convolution that takes the columns' way in a bf16 net where its output is small, and torch's own elsewhere."""
+    """A convolution that takes the columns' way where its output is small, and torch's own elsewhere."""
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = (-(-side // self.stride[0]) for side in images.shape[-2:])
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images.dtype
         compiled = torch.compiler.is_compiling()  # which lays tensors out as it likes, and columns are read by their place in memory
-        if height * width > PIXELS or compiled or not torch.is_autocast_enabled("cpu"):
+        if compiled or height * width > (FEW_PIXELS if dtype == torch.float32 else PIXELS):
             return super().forward(images)
-        dtype = torch.get_autocast_dtype("cpu")
         return _Columns.apply(images.to(dtype, memory_format=torch.channels_last), self.weight.to(dtype), self.stride[0])
 
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from helpers.models.small_maps import SmallMapConv, eligible
+from helpers.models import small_maps
 
 
 class DepthwiseFloat32(nn.Conv2d):
@@ -25,8 +25,8 @@ def tune(module: nn.Module, device: torch.device) -> nn.Module:
         for part in module.modules():
             if type(part) is nn.Conv2d and part.groups == part.in_channels > 1 and part.padding_mode == "zeros":
                 part.__class__ = DepthwiseFloat32
-            elif type(part) is nn.Conv2d and eligible(part) and torch.cpu._is_amx_tile_supported():
-                part.__class__ = SmallMapConv  # measured with a matrix unit alone; without one, torch's own kernels reached 0.9 of its rate
+            elif type(part) is nn.Conv2d and small_maps.eligible(part) and small_maps.gain():
+                part.__class__ = small_maps.SmallMapConv
             elif hasattr(part, "fused_attn"):
                 # timm's attention: torch's fused kernel is written for long sequences. With the tens of tokens of a small image
                 # plain batched products are faster; the bench's table of settings shows both ways.

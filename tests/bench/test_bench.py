@@ -18,6 +18,7 @@ from helpers.commands import bench
 from helpers.core.errors import UserError
 from helpers.data import load
 from helpers.methods import StepBatch
+from helpers.models import small_maps
 from helpers.views import make_views
 
 CPU = torch.device("cpu")
@@ -131,13 +132,13 @@ def test_compiling_pays_back_when_its_time_is_won_back():
 
 
 def test_settings_are_tried_where_they_change_something(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(small_maps, "gain", lambda: False)
     assert {s.tuned for s in bench_settings.candidates(TOY, CPU)} == {True, False}  # attention has a faster kernel on a CPU
     resnet = bench_settings.candidates(bench_cases.make_case("simclr", "resnet_tiny", "cifar", 32, 8), CPU)
     assert len(resnet) == 4 and not any(s.tuned for s in resnet)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
-    with_matrix_unit = bench_settings.candidates(bench_cases.make_case("simclr", "resnet_tiny", "cifar", 32, 8), CPU)
-    assert len(with_matrix_unit) == 8, "small maps have a kernel of their own there"
+    monkeypatch.setattr(small_maps, "gain", lambda: True)
+    with_columns = bench_settings.candidates(bench_cases.make_case("simclr", "resnet_tiny", "cifar", 32, 8), CPU)
+    assert len(with_columns) == 8, "small maps have a kernel of their own there"
 
 
 def test_the_bare_step_learns_in_every_setting():
@@ -201,7 +202,7 @@ def test_one_round_at_toy_size_without_the_rivals(tmp_path, monkeypatch, capsys)
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
     monkeypatch.setattr(bench_rivals, "installed", lambda name: False)
     monkeypatch.setattr(bench_measure, "startup", lambda *arguments: FRESH)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(small_maps, "gain", lambda: False)
     call = ["--case", "simclr:resnet_tiny:cifar:32:8", "--repeats", "1", "--seconds", "0.01", "--device", "cpu"]
     assert bench.main(call) == 0
     (row,) = json.loads(next((tmp_path / "bench").glob("*.json")).read_text())

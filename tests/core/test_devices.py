@@ -40,3 +40,20 @@ def test_memory_that_is_spent_is_not_a_device_that_is_lost(text, spent, lost):
 def test_an_error_of_the_program_is_neither():
     error = RuntimeError("Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!")
     assert not devices.out_of_memory(error) and not devices.device_lost(error)
+
+
+@pytest.mark.parametrize(
+    ("maker", "vectors", "unit", "good"),
+    [
+        ("AuthenticAMD", True, False, True),
+        ("AuthenticAMD", False, False, False),
+        ("GenuineIntel", True, False, False),
+        ("GenuineIntel", True, True, True),
+    ],
+)
+def test_which_cpus_are_good_at_bf16(maker, vectors, unit, good, monkeypatch):
+    monkeypatch.setattr(devices, "_processor", lambda field="model name": maker)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: vectors)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: unit)
+    assert devices.good_at_bf16.__wrapped__("cpu") == good
+    assert devices.describe(torch.device("cpu"))["matrix_unit"] == unit

@@ -6,17 +6,19 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.models.small_maps import PIXELS, SmallMapConv, eligible
+from helpers.models import small_maps
+from helpers.models.small_maps import FEW_PIXELS, PIXELS, SmallMapConv, eligible
+from helpers.models.tuned import tune
 
 
-def both(layer, images):
-    """Output and the gradients of images and weights, computed in fp32 and by the columns' way in bf16."""
+def both(layer, images, half):
+    """Output and the gradients of images and weights, by torch's own way in fp32 and by the columns' way."""
     found = []
-    for own, half in ((layer, False), (copy.deepcopy(layer), True)):
-        if half:
+    for own, columns in ((layer, False), (copy.deepcopy(layer), True)):
+        if columns:
             own.__class__ = SmallMapConv
         given = images.clone().requires_grad_()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half and columns):
             out = own(given)
         (out.float() * torch.linspace(-1, 1, out.numel()).view(out.shape)).sum().backward()
         found.append((out.float(), given.grad, own.weight.grad))
@@ -27,14 +29,15 @@ def both(layer, images):
 @pytest.mark.parametrize("side", [1, 2, 3, 4, 7, 8])
 @pytest.mark.parametrize(("before", "after"), [(32, 48), (416, 400)])
 @pytest.mark.parametrize("kernel", [3, 5])
-def test_outputs_and_gradients_are_those_of_a_convolution(before, after, side, stride, kernel):
+@pytest.mark.parametrize("half", [True, False])
+def test_outputs_and_gradients_are_those_of_a_convolution(before, after, side, stride, kernel, half):
     torch.manual_seed(0)
     layer = nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False)
     assert eligible(layer)
-    plain, fast = both(layer, torch.randn(6, before, side, side))
+    plain, fast = both(layer, torch.randn(6, before, side, side), half)
     for one, other in zip(plain, fast, strict=True):
         assert one.shape == other.shape
-        assert (one - other).norm() <= 0.01 * one.norm()
+        assert (one - other).norm() <= (0.01 if half else 1e-5) * one.norm()
 
 
 def test_a_first_layer_asks_for_no_gradient_of_its_images():
@@ -45,17 +48,28 @@ def test_a_first_layer_asks_for_no_gradient_of_its_images():
     assert layer.weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("side", [2, int(PIXELS**0.5) + 1])
-def test_without_half_precision_and_on_larger_maps_nothing_changes(side):
+@pytest.mark.parametrize(("half", "most"), [(True, PIXELS), (False, FEW_PIXELS)])
+def test_on_larger_maps_nothing_changes(half, most, monkeypatch):
     torch.manual_seed(0)
     plain = nn.Conv2d(32, 32, 3, 1, 1, bias=False)
     fast = copy.deepcopy(plain)
     fast.__class__ = SmallMapConv
-    images = torch.randn(4, 32, side, side)
-    assert torch.equal(plain(images), fast(images))
-    if side * side > PIXELS:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert torch.equal(plain(images), fast(images))
+    taken = []
+    monkeypatch.setattr(small_maps._Columns, "apply", lambda images, weight, stride: taken.append(images.shape[-1]))
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+        fast(torch.randn(4, 32, int(most**0.5), int(most**0.5)))
+        larger = torch.randn(4, 32, int(most**0.5) + 1, int(most**0.5) + 1)
+        assert torch.equal(plain(larger), fast(larger))
+    assert taken == [int(most**0.5)]
+
+
+@pytest.mark.parametrize(("unit", "bf16", "gains"), [(True, True, True), (False, True, False), (False, False, True)])
+def test_who_gains(unit, bf16, gains, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: unit)
+    monkeypatch.setattr(small_maps, "good_at_bf16", lambda kind: bf16)
+    assert small_maps.gain() == gains
+    layer = tune(nn.Conv2d(32, 32, 3, 1, 1, bias=False), torch.device("cpu"))
+    assert isinstance(layer, SmallMapConv) == gains
 
 
 @pytest.mark.parametrize(

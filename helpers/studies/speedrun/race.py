@@ -136,7 +136,8 @@ def time_to_target(cells: pd.DataFrame, target: float) -> tuple[Summary, str]:
 
 def device_of(record) -> str:
     device = record.manifest.get("device") or {}
-    return device.get("name", "unknown") + (f", {device['threads']} threads" if "threads" in device else "")
+    unit = {True: ", with matrix unit", False: ", no matrix unit"}.get(device.get("matrix_unit"), "")
+    return device.get("name", "unknown") + unit + (f", {device['threads']} threads" if "threads" in device else "")
 
 
 def breakdown(record, target: float) -> dict[str, float]:

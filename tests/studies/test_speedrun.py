@@ -227,7 +227,8 @@ def budgets(tmp_path, monkeypatch):
     monkeypatch.setattr(speedrun_tables, "frontier", lambda: found)
     monkeypatch.setattr(speedrun_figures, "frontier", lambda: found)
     reads = [{"seconds": 60.4, "epochs": 0.1, "loss": 5.0, "knn": 20.0}, {"seconds": 580.0, "epochs": 1.0, "loss": 4.0, "knn": 50.0}]
-    write_json(tmp_path / "speedrun" / "lightly" / "seed0.json", {"seed": 0, "reads": reads})
+    device = {"name": "a chip", "threads": 2}
+    write_json(tmp_path / "speedrun" / "lightly" / "seed0.json", {"seed": 0, "device": device, "reads": reads})
     return found
 
 
@@ -243,8 +244,12 @@ def test_the_frontier_says_what_was_reached_and_what_is_missing(budgets):
 
 
 def test_how_much_sooner_is_told_against_the_rivals_own_last_reading(budgets, tmp_path):
-    assert "50.0 % in 10 minutes (n = 1)" in speedrun_tables.ahead() and "after 58 s" in speedrun_tables.ahead()
-    assert "10 times sooner" in speedrun_tables.ahead()
+    said = speedrun_tables.ahead()
+    assert "50.0 % in 10 minutes (n = 1; a chip, 2 threads)" in said and "after 58 s" in said and "10 times sooner" in said
+    for record in budgets[0][2]["record"]:
+        record.manifest["device"] = {"name": "a chip", "threads": 2, "matrix_unit": True}
+    assert "no run of ours on that device" in speedrun_tables.ahead(), "a faster machine is no better method"
+    assert "a chip, with matrix unit, 2 threads" in speedrun_tables.frontier_table()[0]["device"][0]
     (tmp_path / "speedrun" / "lightly" / "seed0.json").unlink()
     assert "has not been measured" in speedrun_tables.ahead()
 

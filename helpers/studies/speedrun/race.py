@@ -135,7 +135,10 @@ def time_to_target(cells: pd.DataFrame, target: float) -> tuple[Summary, str]:
 
 
 def device_of(record) -> str:
-    device = record.manifest.get("device") or {}
+    return device_words(record.manifest.get("device") or {})
+
+
+def device_words(device: dict) -> str:
     unit = {True: ", with matrix unit", False: ", no matrix unit"}.get(device.get("matrix_unit"), "")
     return device.get("name", "unknown") + unit + (f", {device['threads']} threads" if "threads" in device else "")
 

@@ -9,7 +9,7 @@ from helpers.report.report import MISSING
 from helpers.runs.plan import collect
 from helpers.runs.sweep import sweep
 from helpers.studies.open import preset_values
-from helpers.studies.speedrun import rival
+from helpers.studies.speedrun import race, rival
 from helpers.studies.speedrun import runs as grid
 from helpers.studies.speedrun.race import PARTS, breakdown, device_of, finish, invalid, published, raced, time_to_target
 from helpers.studies.speedrun.settings import FRONTIER, PROTOCOL, RACED, Settings
@@ -155,6 +155,7 @@ def frontier_table() -> Table:
                 "lightly (%)": beside.mean,
                 "its n": beside.n,
                 "device": ", ".join(sorted({device_of(record) for record in valid})),
+                "its device": ", ".join(sorted({race.device_words(found["device"]) for found in theirs})),
             }
         )
     return pd.DataFrame(rows), runs
@@ -180,23 +181,22 @@ def frontier() -> list[tuple[str, Settings, pd.DataFrame]]:
 
 
 def ahead() -> str:
-    """How much sooner ours stands where lightly's SimCLR stands at the end of its time."""
-    theirs = [found["reads"][-1] for found in rival.recorded()]
+    """How much sooner ours stands where lightly's SimCLR stands at the end of its time, on a device of the same name."""
+    theirs = rival.recorded()
     if not theirs:
         return "lightly's SimCLR has not been measured: `python -m helpers.studies.speedrun.rival`."
-    level, spent = summary([read["knn"] for read in theirs]).mean, summary([read["seconds"] for read in theirs]).mean
+    reads, devices = [found["reads"][-1] for found in theirs], {race.device_words(found["device"]) for found in theirs}
+    level, spent = summary([read["knn"] for read in reads]).mean, summary([read["seconds"] for read in reads]).mean
+    said = f"lightly's SimCLR reaches {level:.1f} % in {spent / 60:.0f} minutes (n = {len(theirs)}; {', '.join(sorted(devices))})"
     for preset, _, cells in frontier():
-        valid = raced(cells)
+        valid = [record for record in raced(cells) if devices == {device_of(record)}]
         found = [finish(record, level) for record in valid]
         if valid and all(found):
             took = summary([each.seconds for each in found]).mean
             return (
-                f"lightly's SimCLR reaches {level:.1f} % in {spent / 60:.0f} minutes (n = {len(theirs)}); ours is first read above that after "
-                f"{took:.0f} s (preset {preset}, n = {len(valid)}): {spent / took:.0f} times sooner."
+                f"{said}; ours is first read above that after {took:.0f} s (preset {preset}, n = {len(valid)}): {spent / took:.0f} times sooner."
             )
-    return (
-        f"lightly's SimCLR reaches {level:.1f} % in {spent / 60:.0f} minutes (n = {len(theirs)}), and no run of ours is there to compare."
-    )
+    return f"{said}, and no run of ours on that device stands above it."
 
 
 def answer(folder: Path) -> str:

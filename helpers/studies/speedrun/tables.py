@@ -205,5 +205,5 @@ def answer(folder: Path) -> str:
     reached = ", ".join(f"{row['kNN at the end (%)']:.1f} % (n = {row['n']}) in {row['minutes']:g}" for row in rows)
     beside = [f"{row['lightly (%)']:.1f} % in {row['minutes']:g}" for row in rows if row["lightly (%)"] == row["lightly (%)"]]
     rest = f"; lightly's SimCLR {', '.join(beside)}" if beside else ""
-    device = rows[-1]["device"] if rows else ""
-    return f"kNN on CIFAR-10 without labels: {reached} minutes on {device}{rest}." if rows else "No race has been run."
+    devices = " or ".join(dict.fromkeys(row["device"] for row in rows))
+    return f"kNN on CIFAR-10 without labels: {reached} minutes on {devices}{rest}." if rows else "No race has been run."

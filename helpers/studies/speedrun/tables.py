@@ -193,17 +193,17 @@ def ahead() -> str:
         found = [finish(record, level) for record in valid]
         if valid and all(found):
             took = summary([each.seconds for each in found]).mean
-            return (
-                f"{said}; ours is first read above that after {took:.0f} s (preset {preset}, n = {len(valid)}): {spent / took:.0f} times sooner."
-            )
+            return f"{said}; ours is first read above that after {took:.0f} s (preset {preset}, n = {len(valid)}): {spent / took:.0f} times sooner."
     return f"{said}, and no run of ours on that device stands above it."
 
 
 def answer(folder: Path) -> str:
     """What came out, in one sentence, from the table of the frontier in a variant's folder."""
     rows = pd.read_csv(folder / "frontier.csv").dropna(subset="kNN at the end (%)").to_dict("records")
-    reached = ", ".join(f"{row['kNN at the end (%)']:.1f} % (n = {row['n']}) in {row['minutes']:g}" for row in rows)
+    reached: dict[str, list[str]] = {}
+    for row in rows:
+        reached.setdefault(row["device"], []).append(f"{row['kNN at the end (%)']:.1f} % (n = {row['n']}) in {row['minutes']:g}")
     beside = [f"{row['lightly (%)']:.1f} % in {row['minutes']:g}" for row in rows if row["lightly (%)"] == row["lightly (%)"]]
-    rest = f"; lightly's SimCLR {', '.join(beside)}" if beside else ""
-    devices = " or ".join(dict.fromkeys(row["device"] for row in rows))
-    return f"kNN on CIFAR-10 without labels: {reached} minutes on {devices}{rest}." if rows else "No race has been run."
+    rest = f"; lightly's SimCLR {', '.join(beside)} minutes" if beside else ""
+    told = "; ".join(f"{', '.join(found)} minutes on {device}" for device, found in reached.items())
+    return f"kNN on CIFAR-10 without labels: {told}{rest}." if rows else "No race has been run."

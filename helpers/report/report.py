@@ -142,13 +142,16 @@ def slimmed(encoded: str) -> str:
 
 
 def lighter(png: bytes) -> bytes:
-    """A picture in few colours, as a notebook shows it, at a quarter of the bytes: 32 do for lines and words, photographs get 128."""
+    """A picture in few colours, as a notebook shows it, at a quarter of the bytes: 32 do for lines and words, photographs get 128.
+
+    Of a drawing they are those furthest apart: chosen by how often they occur, blue and green of a few thin lines became one.
+    """
     from PIL import Image
 
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    colours = 32 if picture.getcolors(FEW) else 128
+    colours, kind = (32, Image.Quantize.MAXCOVERAGE) if picture.getcolors(FEW) else (128, Image.Quantize.MEDIANCUT)
     small = io.BytesIO()
-    picture.quantize(colours).save(small, "PNG", optimize=True)
+    picture.quantize(colours, kind).save(small, "PNG", optimize=True)
     return min(png, small.getvalue(), key=len)
 
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from helpers.core.errors import RecordError, UserError
-from helpers.report.report import Report, cell, markdown, slimmed
-from helpers.report.style import canvas, class_colours
+from helpers.report.report import Report, cell, lighter, markdown, slimmed
+from helpers.report.style import SERIES, canvas, class_colours
 
 
 def drawn():
@@ -105,6 +105,19 @@ def test_a_picture_in_a_notebook_has_few_colours(tmp_path):
     shown = Report(tmp_path).figure("curve", drawn(), "A line")
     picture = Image.open(io.BytesIO(shown.data))
     assert picture.mode == "P" and len(picture.getcolors()) <= 32 and picture.width == 100 * drawn().get_figwidth()
+
+
+def test_thin_lines_keep_their_colours_in_a_notebook():
+    figure, ((axes,),) = canvas(height=4)
+    for place, colour in enumerate(SERIES):
+        axes.plot([0, 1], [place, place + 0.5], color=colour, lw=1)
+        axes.plot([0.5], [place + 0.3], "o", color=colour)
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=100)
+    colours = np.array([found for _, found in Image.open(io.BytesIO(lighter(png.getvalue()))).convert("RGB").getcolors()])
+    for colour in SERIES:
+        own = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)])
+        assert np.abs(colours - own).sum(1).min() < 40, colour
 
 
 def test_show_and_files(tmp_path):

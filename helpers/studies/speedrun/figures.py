@@ -42,11 +42,11 @@ def frontier_curves(scope: str) -> Figure:
     """kNN accuracy against wall time on a logarithmic axis: every budget's runs, where they ended with their interval, and lightly's."""
     figure, ((axes,),) = canvas(height=4.2)
     drawn = False
-    for (preset, s, cells), colour in zip(frontier(), style.SERIES, strict=False):
+    for (preset, s, cells), colour, marker in zip(frontier(), style.SERIES, "oD^v", strict=False):
         valid = raced(cells)
         for record in valid:
             rows = record.metrics.dropna(subset="knn")
-            axes.plot(rows["elapsed_seconds"] / 60, rows["knn"], color=colour, lw=1, alpha=0.5)
+            axes.plot(rows["elapsed_seconds"] / 60, rows["knn"], color=colour, lw=1)
         if not valid:
             continue
         drawn = True
@@ -54,7 +54,7 @@ def frontier_curves(scope: str) -> Figure:
         at = summary([record.metrics["elapsed_seconds"].iloc[-1] for record in valid]).mean / 60
         reach = None if end.low is None else [[end.mean - end.low], [end.high - end.mean]]
         label = f"{s.minutes:g} min ({preset}): {end.mean:.1f} %, n = {end.n}"
-        axes.errorbar([at], [end.mean], yerr=reach, fmt="o", ms=7, color=colour, capsize=4, label=label)
+        axes.errorbar([at], [end.mean], yerr=reach, fmt=marker, ms=7, color=colour, capsize=4, label=label)
         axes.plot([s.minutes], [s.target], marker="_", ms=18, mew=2, color=style.BLACK, ls="none")
     reads = pd.DataFrame([read | {"seed": found["seed"]} for found in recorded() for read in found["reads"]])
     for seed in sorted(set(reads["seed"])) if len(reads) else []:

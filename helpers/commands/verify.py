@@ -68,6 +68,7 @@ def verify(notebooks: Path, page: Path) -> Findings:
     with tempfile.TemporaryDirectory(prefix="verify-") as place:
         fresh = Path(place)
         _link_records(runs_dir(), fresh / "runs")
+        _link_measured(fresh)
         done = in_turns(redraw, variants(), notebooks, fresh)
         for each in done:
             found.count("variants")
@@ -144,6 +145,17 @@ def _link_records(runs: Path, place: Path) -> None:
     place.mkdir(parents=True)
     for folder in folders(runs):
         (place / folder.name).symlink_to(folder.resolve())
+
+
+def _link_measured(fresh: Path) -> None:
+    """What stands beside a study's variants and is drawn from as records are, such as what another library reached."""
+    drawn = variants()
+    for study in {folder.parent for folder in drawn}:
+        for path in study.iterdir():
+            if path.is_dir() and path not in drawn:
+                place = fresh / _name(path)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(path.resolve())
 
 
 def _fill(here: Path, fresh: Path) -> None:

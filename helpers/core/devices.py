@@ -53,7 +53,7 @@ def device_lost(error: BaseException) -> bool:
 def good_at_bf16(kind: str) -> bool:
     """Whether bf16 matrix work is faster than fp32 there: AMX or AMD's AVX-512 bf16 on a CPU, Ampere or later on CUDA.
 
-    Intel's AVX-512 bf16 reaches half of its fp32 rate in matrix products, as measured where AMX is switched off (Sapphire Rapids).
+    Intel's AVX-512 bf16 reaches half of its fp32 rate in matrix products, as measured where AMX is not to be had.
     """
     if kind == "cuda":
         return torch.cuda.get_device_capability()[0] >= 8
@@ -101,7 +101,7 @@ def describe(device: torch.device) -> dict:
             "driver": _driver(),
         }
     name = _processor() or platform.processor() or platform.machine()
-    unit = torch.cpu._is_amx_tile_supported()  # two machines of one name differ by it threefold
+    unit = torch.cpu._is_amx_tile_supported()  # two machines of one name may differ by it alone
     return {"type": device.type, "name": name, "matrix_unit": unit, "threads": torch.get_num_threads(), "cores": os.cpu_count()}
 
 

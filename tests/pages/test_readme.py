@@ -248,8 +248,13 @@ def test_the_race_says_how_far_it_went_or_how_to_run_it(results, page):
     report.figure("frontier_curves", canvas()[0], "Curves.")
     assert readme.main([], page) == 0
     assert "50.0 % (n = 3) in 1, 80.0 % (n = 1) in 60 minutes on chip; lightly's SimCLR 45.0 % in 60 minutes." in block(page, "studies")
-    report.table("frontier", pd.DataFrame(columns | {"device": ["chip", "", "other"]}), "On two machines.", ["x-1"])
+    report.table(
+        "frontier", pd.DataFrame(columns | {"device": ["chip", "", "other"], "its device": ["third"] * 3}), "On two machines.", ["x-1"]
+    )
     assert readme.main([], page) == 0
-    assert "50.0 % (n = 3) in 1 minutes on chip; 80.0 % (n = 1) in 60 minutes on other;" in block(page, "studies")
+    assert (
+        "50.0 % (n = 3) in 1 minutes on chip; 80.0 % (n = 1) in 60 minutes on other; lightly's SimCLR 45.0 % in 60 minutes on third."
+        in block(page, "studies")
+    )
     own = (results / "speedrun" / "README.md").read_text()
     assert "| cpu60 | 60 | 80" in own and "Preset `cpu60`" in own and "Not computed" in own

@@ -32,7 +32,7 @@ from helpers.views import make_views
 
 BATCH, RATE, DECAY, MOMENTUM, TEMPERATURE = 128, 0.06, 5e-4, 0.9, 0.5  # of its CIFAR-10 benchmark
 COLOURS, SIDE, WORKERS = 0.5, 32, 2
-MINUTES = (15, 60)  # at which it is read; sooner it has seen a part of an epoch
+MINUTES = (15, 60)  # at which it is read; a reading takes this net some minutes
 
 
 class _Pictures(Dataset):

@@ -204,6 +204,7 @@ def answer(folder: Path) -> str:
     for row in rows:
         reached.setdefault(row["device"], []).append(f"{row['kNN at the end (%)']:.1f} % (n = {row['n']}) in {row['minutes']:g}")
     beside = [f"{row['lightly (%)']:.1f} % in {row['minutes']:g}" for row in rows if row["lightly (%)"] == row["lightly (%)"]]
-    rest = f"; lightly's SimCLR {', '.join(beside)} minutes" if beside else ""
+    where = " on " + rows[-1]["its device"] if beside and "its device" in rows[-1] else ""
+    rest = f"; lightly's SimCLR {', '.join(beside)} minutes{where}" if beside else ""
     told = "; ".join(f"{', '.join(found)} minutes on {device}" for device, found in reached.items())
     return f"kNN on CIFAR-10 without labels: {told}{rest}." if rows else "No race has been run."

@@ -58,7 +58,7 @@ def good_at_bf16(kind: str) -> bool:
     if kind == "cuda":
         return torch.cuda.get_device_capability()[0] >= 8
     if kind == "cpu":
-        vectors = torch.cpu._is_avx512_bf16_supported() and _processor("vendor_id") != "GenuineIntel"
+        vectors = torch.cpu._is_avx512_bf16_supported() and processor("vendor_id") != "GenuineIntel"
         return vectors or torch.cpu._is_amx_tile_supported()
     return False
 
@@ -100,7 +100,7 @@ def describe(device: torch.device) -> dict:
             "cuda": torch.version.cuda,
             "driver": _driver(),
         }
-    name = _processor() or platform.processor() or platform.machine()
+    name = processor() or platform.processor() or platform.machine()
     unit = torch.cpu._is_amx_tile_supported()  # two machines of one name may differ by it alone
     return {"type": device.type, "name": name, "matrix_unit": unit, "threads": torch.get_num_threads(), "cores": os.cpu_count()}
 
@@ -114,7 +114,7 @@ def _driver() -> str | None:
     return found and found[1]
 
 
-def _processor(field: str = "model name") -> str:
+def processor(field: str = "model name") -> str:
     """What Linux says of the first core, or an empty text."""
     try:
         with open("/proc/cpuinfo") as lines:

@@ -183,8 +183,9 @@ class Shortcut(nn.Module):
     """He et al.'s parameter-free shortcut (option A): every second pixel, the new channels zero."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        channels = images.shape[1]
-        return functional.pad(images[:, :, ::2, ::2], (0, 0, 0, 0, channels // 2, channels // 2))
+        half = images.shape[1] // 2
+        pixels = images.permute(0, 2, 3, 1)[:, ::2, ::2]  # channels last: the gradient of a slice is laid out as what was sliced
+        return functional.pad(pixels, (half, half)).permute(0, 3, 1, 2)
 
 
 def cifar_resnet(blocks: int, widths: tuple[int, ...] = (16, 32, 64), stride: int = 1) -> Trunk:

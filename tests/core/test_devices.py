@@ -52,7 +52,7 @@ def test_an_error_of_the_program_is_neither():
     ],
 )
 def test_which_cpus_are_good_at_bf16(maker, vectors, unit, good, monkeypatch):
-    monkeypatch.setattr(devices, "_processor", lambda field="model name": maker)
+    monkeypatch.setattr(devices, "processor", lambda field="model name": maker)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: vectors)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: unit)
     assert devices.good_at_bf16.__wrapped__("cpu") == good

@@ -7,6 +7,7 @@ import torch
 
 from helpers.core.errors import UserError
 from helpers.models import ENCODERS, build_encoder, macs, parameters, resolve_stem
+from helpers.models.nets import Shortcut
 
 SMALL = ["resnet_tiny", "resnet_mini", "resnet56_cifar", "vit_micro", "vit_mini", "convnext_micro", "convnext_mini"]
 LIGHT = ["efficientnet_lite0", "mobilenetv2", "shufflenetv2", "squeezenet", "vgg11_bn", "alexnet"]
@@ -262,3 +263,32 @@ def test_the_fast_resnet_has_three_stages_and_either_small_stem():
     assert (encoder.stem, encoder.width) == ("stride2", 256)
     assert [tuple(encoder.feature_map(torch.zeros(1, 3, side, side)).shape[1:]) for side in (32, 16)] == [(256, 4, 4), (256, 2, 2)]
     assert build_encoder("resnet_fast", 32, stem="cifar").feature_map(torch.zeros(1, 3, 32, 32)).shape[-1] == 8
+
+
+@pytest.mark.parametrize("name", ["resnet_fast", "resnet_tiny", "mobilenetv2"])
+def test_gradients_come_back_in_the_layout_of_their_maps(name):
+    """Where they do not, a CPU goes through them element by element."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Layouts(TorchDispatchMode):
+        met = []
+
+        def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+            if operator in (torch.ops.aten.threshold_backward.default, torch.ops.aten.native_batch_norm_backward.default):
+                self.met.append([value.is_contiguous(memory_format=torch.channels_last) for value in args[:2]])
+            return operator(*args, **(kwargs or {}))
+
+    encoder = build_encoder(name, 32).to(memory_format=torch.channels_last)
+    images = torch.randn(2, 3, 32, 32).to(memory_format=torch.channels_last)
+    with Layouts() as layouts:
+        encoder(images).square().mean().backward()
+    assert len(layouts.met) > 3 and all(gradient and map_ for gradient, map_ in layouts.met)
+
+
+def test_a_shortcut_takes_every_second_pixel_and_pads_channels():
+    images = torch.randn(2, 4, 6, 6).to(memory_format=torch.channels_last).requires_grad_()
+    made = Shortcut()(images)
+    assert made.shape == (2, 8, 3, 3) and torch.equal(made[:, 2:6], images[:, :, ::2, ::2])
+    assert not made[:, :2].any() and not made[:, 6:].any() and made.is_contiguous(memory_format=torch.channels_last)
+    made.sum().backward()
+    assert images.grad.sum() == 2 * 4 * 9 and images.grad.is_contiguous(memory_format=torch.channels_last)

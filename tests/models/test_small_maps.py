@@ -63,8 +63,17 @@ def test_on_larger_maps_nothing_changes(half, most, monkeypatch):
     assert taken == [int(most**0.5)]
 
 
-@pytest.mark.parametrize(("unit", "bf16", "gains"), [(True, True, True), (False, True, False), (False, False, True)])
-def test_who_gains(unit, bf16, gains, monkeypatch):
+@pytest.mark.parametrize(
+    ("unit", "bf16", "flags", "gains"),
+    [
+        (True, True, "avx512f", True),
+        (False, True, "avx512f", False),
+        (False, True, "avx512f avx512_vp2intersect", True),
+        (False, False, "avx512f", True),
+    ],
+)
+def test_who_gains(unit, bf16, flags, gains, monkeypatch):
+    monkeypatch.setattr(small_maps, "processor", {"flags": flags}.get)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: unit)
     monkeypatch.setattr(small_maps, "good_at_bf16", lambda kind: bf16)
     assert small_maps.gain() == gains

@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from helpers.bench.rows import file_of, lines, written
-from helpers.core.devices import describe, pick_device, wait
+from helpers.core.devices import describe, device_words, pick_device, wait
 from helpers.core.errors import UserError
 from helpers.core.seeds import generator
 from helpers.evaluation import Features, knn, linear
@@ -160,14 +160,13 @@ def page(r: dict) -> str:
         for name, text in WHAT.items()
     ]
     device, points = r["device"], r["points_from_sklearn"]
-    threads = f", {device['threads']} threads" if "threads" in device else ""
     packages = ", ".join(f"{name} {number}" for name, number in r["versions"].items())
     return "\n\n".join(
         [
-            f"# Linear probe and kNN beside scikit-learn on {device['name']}",
+            f"# Linear probe and kNN beside scikit-learn on {device_words(device)}",
             f"Written by `make bench-readouts`. {r['count']:,} x {r['width']} features to learn from, {r['test']:,} to "
             f"judge, {r['classes']} classes, made by seed {r['seed']}: overlapping classes, correlated, never negative. Medians over "
-            f"{r['rounds']} rounds in which all took turns; {device['type']}{threads}; {packages}.",
+            f"{r['rounds']} rounds in which all took turns; {packages}.",
             lines(table),
             f"**Linear.** One fit is {r['fit_times_sklearn']:.1f} times as fast as scikit-learn's at the same weight decay "
             f"({r['weight_decay']:g}; {r['sklearn_iterations']} of its iterations, default tolerance), {points['fit']:+.2f} points from its "

@@ -4,6 +4,7 @@ import re
 import statistics
 from pathlib import Path
 
+from helpers.core.devices import device_words
 from helpers.core.files import read_json, results_dir, shown, write_json, write_text
 
 # What is measured in images a second: an image counts once, however many views are made of it.
@@ -133,10 +134,8 @@ def lines(rows: list[dict]) -> str:
 
 def page(rows: list[dict]) -> str:
     """A device's page: the summary, then a section a case."""
-    device = rows[0]["device"]
-    threads = f", {device['threads']} threads" if "threads" in device else ""
     parts = [
-        f"# Speed and memory on {device['name']}{threads}",
+        f"# Speed and memory on {device_words(rows[0]['device'])}",
         "Written by `make bench`. Source images a second, medians over rounds in which all took turns; an image counts once, however many "
         "views are made of it. *Of the bound*: our whole training at its default settings over the bare step at the fastest setting found.",
         lines(summary(rows)),

@@ -105,6 +105,12 @@ def describe(device: torch.device) -> dict:
     return {"type": device.type, "name": name, "matrix_unit": unit, "threads": torch.get_num_threads(), "cores": os.cpu_count()}
 
 
+def device_words(device: dict) -> str:
+    """A described device for tables and pages; of what an older record did not note, nothing."""
+    unit = {True: ", with matrix unit", False: ", no matrix unit"}.get(device.get("matrix_unit"), "")
+    return device.get("name", "unknown") + unit + (f", {device['threads']} threads" if "threads" in device else "")
+
+
 def _driver() -> str | None:
     """The version of NVIDIA's kernel module, where the system tells it."""
     try:

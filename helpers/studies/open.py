@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from helpers.core.devices import describe, pick_device
+from helpers.core.devices import describe, device_words, pick_device
 from helpers.core.errors import UserError, pick, unknown
 from helpers.core.files import results_dir
 from helpers.judging.claims import verdict_table, write_claims
@@ -110,7 +110,7 @@ class Study:
         rows = {
             "study": f"{self.name}, preset {self.preset}, reading {self.reading}, scope {self.scope}",
             "code": f"commit {(code['commit'] or 'none')[:12]}, helpers {state} (source {code['source']})",
-            "drawn on": f"{device['name']}" + (f", {device['threads']} threads" if "threads" in device else ""),
+            "drawn on": device_words(device),
             "packages": ", ".join(f"{k} {v}" for k, v in versions().items()),
         }
         values = self.settings.model_dump()

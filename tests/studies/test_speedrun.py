@@ -240,7 +240,22 @@ def test_the_frontier_says_what_was_reached_and_what_is_missing(budgets):
     assert second["state"] == "3 of 3 runs missing" and pd.isna(second["lightly (%)"])
     preset, s, run = budgets[0]
     budgets[0] = (preset, s.model_copy(update={"target": 60.0, "minutes": 0.5}), run)
-    assert speedrun_tables.frontier_table()[0]["state"][0] == "5.0 points short of the target; 28 s late"
+    again = speedrun_tables.frontier_table()[0]
+    assert again["state"][0] == "5.0 points short of the target; 28 s late"
+    assert again["best of all races in that time"][0] == "—", "nothing was read in half a minute"
+
+
+def test_a_longer_race_may_stand_higher_on_its_way_than_a_short_one_at_its_end(budgets):
+    short, (_, s, _) = budgets
+    assert (
+        speedrun_tables.frontier_table()[0]["best of all races in that time"].tolist()
+        == ["55.0 % [47.5, 62.5], n = 3, cpu1 after 58 s"] * 2
+    )
+    longer = cells(made([60.0, NAN, 70.0, 65.0], 0), made([62.0, NAN, 70.0, 67.0], 1))
+    budgets[:] = [short, ("cpu", s.model_copy(update={"minutes": 1.4}), longer)]
+    best = speedrun_tables.frontier_table()[0]["best of all races in that time"].tolist()
+    assert best[0].startswith("61.0 % [") and best[0].endswith("], n = 2, cpu after 34 s"), "the minute holds its first reading alone"
+    assert best[1] == "70.0 % [70.0, 70.0], n = 2, cpu after 82 s", "the last reading in time, not the best"
 
 
 def test_how_much_sooner_is_told_against_the_rivals_own_last_reading(budgets, tmp_path):

@@ -14,6 +14,7 @@ from functools import partial
 import pandas as pd
 
 from helpers import studies
+from helpers.core.devices import device_words
 from helpers.core.files import REPOSITORY
 from helpers.core.progress import line
 from helpers.judging.statistics import Summary, summary
@@ -136,11 +137,6 @@ def time_to_target(cells: pd.DataFrame, target: float) -> tuple[Summary, str]:
 
 def device_of(record) -> str:
     return device_words(record.manifest.get("device") or {})
-
-
-def device_words(device: dict) -> str:
-    unit = {True: ", with matrix unit", False: ", no matrix unit"}.get(device.get("matrix_unit"), "")
-    return device.get("name", "unknown") + unit + (f", {device['threads']} threads" if "threads" in device else "")
 
 
 def breakdown(record, target: float) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """The one class that all encoders are."""
 
 import math
+from functools import partial
 
 import torch
 from torch import nn
@@ -75,7 +76,7 @@ class Encoder(nn.Module):
             ) from error
 
     def _pool(self, body: torch.Tensor) -> torch.Tensor:
-        body = _gradient_as_laid_out(body)
+        _keep_gradient_layout(body)
         if self.concat:
             return self.feature(body.flatten(1))
         return self.feature(self.net.forward_head(body, pre_logits=True) if hasattr(self.net, "forward_head") else body)
@@ -107,20 +108,9 @@ class Encoder(nn.Module):
             self.train(training)
 
 
-def _gradient_as_laid_out(body: torch.Tensor) -> torch.Tensor:
-    """The same map, whose gradient comes back in its own layout. A mean's gradient comes in torch's default one; a residual net carries that
+def _keep_gradient_layout(body: torch.Tensor) -> None:
+    """Have the map's gradient come back in the map's layout. A mean's gradient comes in torch's default one; a residual net carries that
     down to its first layer, and where it meets maps with channels last a CPU goes element by element: a tenth of a step."""
     last = body.ndim == 4 and body.is_contiguous(memory_format=torch.channels_last)
     if last and body.requires_grad and not torch.compiler.is_compiling():  # a compiler chooses layouts itself
-        return _ChannelsLastGradient.apply(body)
-    return body
-
-
-class _ChannelsLastGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, body: torch.Tensor) -> torch.Tensor:
-        return body.view_as(body)
-
-    @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
-        return gradient.contiguous(memory_format=torch.channels_last)
+        body.register_hook(partial(torch.Tensor.contiguous, memory_format=torch.channels_last))

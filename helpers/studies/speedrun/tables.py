@@ -164,7 +164,8 @@ def frontier_table() -> Table:
 
 
 def _best_within(minutes: float, races: list) -> str:
-    """The last reading within that time of the race, of whatever budget, that then stood highest: what its runs are on average."""
+    """The last reading within that time of the race, of whatever budget and machine, that then stood highest: the mean of its runs. The
+    highest of a few means on test flatters a little; each budget's own race does not."""
     best = ""
     top = float("-inf")
     for preset, _, cells in races:

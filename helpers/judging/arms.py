@@ -1,8 +1,8 @@
 """Arms: runs that differ by their seed alone, and what is estimated from them. Every study's claims and tables are made of these.
 
 The rule for runs whose embedding collapsed. Tables and curves leave them out of a mean and say how many they were; an arm of
-nothing else is shown as it is, flagged. Claims take every run at what it reached, for a technique that collapses has lost there,
-and the part of the claim names them.
+nothing else is shown as it is, flagged. A part of a claim takes every run at what it reached and names what has not learned
+(competence.py), by which it cannot be judged; where failing is what the claim is about, the arm is excused.
 """
 
 from collections.abc import Iterable
@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 
 from helpers.evaluation.metrics import confusion
+from helpers.judging import competence
 from helpers.judging.claims import Part, Undecided
 from helpers.judging.statistics import Estimate, Summary, bootstrap_images, paired_difference, summary
 
+WORDS = {"untrained": "not learned", "fallen": "fallen from its best", "narrow": "narrow embedding"}
 NAMED = 4  # arms that a message lists before it counts the rest
 
 
@@ -26,6 +28,7 @@ class Arm:
     records: dict[int, object]
     lacking: tuple[str, ...] = ()
     before_training: bool = False  # read before the first step: what became of the run later does not matter
+    excused: tuple[str, ...] = ()  # what it may have failed in, where that is what a claim is about (competence.REASONS)
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -43,11 +46,25 @@ class Arm:
         return [record for record in self.records.values() if not has_collapsed(record)] or list(self.records.values())
 
     @property
+    def lost(self) -> bool:
+        """Whether all of it collapsed."""
+        return bool(self.records) and self.collapsed == len(self.records)
+
+    def doubts(self, readout: str = "linear", seeds: Iterable[int] | None = None) -> list[competence.Doubt]:
+        """Why it cannot stand for what it was trained to be, by its runs of these seeds."""
+        if self.before_training:
+            return []
+        records = self.records.values() if seeds is None else [self.records[seed] for seed in seeds]
+        return competence.doubts(self.name, records, readout, self.excused)
+
+    @property
     def flag(self) -> str:
-        """Empty where no run collapsed."""
-        if not self.collapsed:
+        """What a table says beside its numbers: what collapsed, and what has not learned by the linear probe. Empty where all is well."""
+        if self.before_training:
             return ""
-        return "collapsed" if self.collapsed == len(self.records) else f"{self.collapsed} of {len(self.records)} collapsed, left out"
+        collapsed = "collapsed" if self.lost else f"{self.collapsed} of {len(self.records)} collapsed, left out" if self.collapsed else ""
+        words = [WORDS[doubt.kind] for doubt in self.doubts()]
+        return ", ".join(filter(None, [collapsed, *words]))
 
 
 def has_collapsed(record) -> bool:
@@ -88,8 +105,9 @@ def accuracy(arm: Arm, readout: str) -> tuple[Summary, str]:
     return Summary(found.mean, None, low, high, 1), "test images"
 
 
-def paired(name: str, arms: Iterable[Arm], estimate) -> Part:
-    """The part whose estimate is made from a list for each seed that all arms share, holding one record an arm."""
+def paired(name: str, arms: Iterable[Arm], estimate, readout: str = "linear") -> Part:
+    """The part whose estimate is made from a list for each seed that all arms share, holding one record an arm. Arms that have not
+    learned, by the readout, are named: by such a part no claim is judged."""
     arms = list(arms)
     runs = tuple(dict.fromkeys(run for each in arms for run in each.runs))
     lacking = tuple(dict.fromkeys(run for each in arms for run in each.lacking))
@@ -103,10 +121,11 @@ def paired(name: str, arms: Iterable[Arm], estimate) -> Part:
     used = tuple(dict.fromkeys(each.records[seed].id for each in arms for seed in seeds))
     lost = [f"{each.name} {count} of {len(seeds)}" for each in arms if (count := sum(has_collapsed(each.records[seed]) for seed in seeds))]
     name += f" (collapsed: {', '.join(dict.fromkeys(lost))})" if lost else ""
+    unfit = tuple(dict.fromkeys(doubt.words for each in arms for doubt in each.doubts(readout, seeds)))
     try:
-        return Part(name, estimate([[each.records[seed] for each in arms] for seed in seeds]), used, lacking=lacking)
+        return Part(name, estimate([[each.records[seed] for each in arms] for seed in seeds]), used, lacking=lacking, unfit=unfit)
     except Undecided as why:
-        return Part(name, None, used, str(why), lacking)
+        return Part(name, None, used, str(why), lacking, unfit=unfit)
 
 
 def listed(names: list[str]) -> str:
@@ -130,7 +149,7 @@ def contrast(name: str, weighted: list[tuple[Arm, float]], readout: str, constan
         scores = [sum(weight * hits(record, readout)[images] for weight, record in zip(weights, row, strict=True)) for row in rows]
         return paired_difference(scores, constant)
 
-    return paired(name, arms, estimate)
+    return paired(name, arms, estimate, readout)
 
 
 def ranking(arms: list[Arm], readout: str, prefix: str = "", images: slice = slice(None)) -> list[Part]:

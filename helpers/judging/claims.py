@@ -4,7 +4,8 @@
 - equivalence: supported when the whole interval lies within plus or minus the margin, contradicted when wholly outside;
 - order: the rule of difference for each neighbouring pair, and of any claim with several parts: supported when every part is,
   contradicted when any is;
-- anything else, and any part with fewer than three seeds, is undecided, with the reason and the direction it leans.
+- anything else, and any part with fewer than three seeds, is undecided, with the reason and the direction it leans;
+- a part that compares what has not learned (competence.py) is never judged: it is undecided, and names what has not.
 """
 
 import tomllib
@@ -20,6 +21,7 @@ from helpers.judging.statistics import Estimate
 
 STUDIES = Path(__file__).parents[1] / "studies"
 SEEDS_NEEDED = 3
+NAMED = 4  # reasons of one kind that a verdict lists
 SCOPES = ("embedded", "reduced", "paper")
 KINDS = ("order", "difference", "equivalence", "association", "share")
 COLUMNS = ("claim", "study", "scope", "published", "ours", "low", "high", "seeds", "verdict", "reason", "runs")
@@ -54,6 +56,7 @@ class Part:
     runs: tuple[str, ...] = ()
     missing: str = ""
     lacking: tuple[str, ...] = ()
+    unfit: tuple[str, ...] = ()  # what it compares and has not learned, in words: it cannot be judged by it
     asked: bool = True  # False: what it compares is in no run of this variant, recorded or to come
 
 
@@ -99,15 +102,16 @@ def leans_for(kind: str, margin: float, estimate: Estimate) -> bool:
 def judge_parts(claim: Claim, parts: list[Part]) -> tuple[str, str]:
     """(verdict, reason) of a claim from its parts alone; scope is judge's business."""
     found = [part for part in parts if part.estimate is not None]
-    enough = [part for part in found if part.estimate.seeds >= SEEDS_NEEDED]
+    enough = [part for part in found if part.estimate.seeds >= SEEDS_NEEDED and not part.unfit]
     against = [part for part in enough if position(claim.kind, claim.margin, part.estimate) == "contradicted"]
     if against:
         return "contradicted", "; ".join(_told(part) for part in against)
     if parts and len(enough) == len(parts) and all(position(claim.kind, claim.margin, part.estimate) == "supported" for part in parts):
         return "supported", "; ".join(_told(part) for part in parts)
     reasons = [part.missing for part in parts if part.estimate is None]
-    if len(enough) < len(found):
-        reasons.append(f"n = {min(part.estimate.seeds for part in found)}")
+    reasons += _named([words for part in parts for words in part.unfit])
+    if (fewest := min((part.estimate.seeds for part in found), default=SEEDS_NEEDED)) < SEEDS_NEEDED:
+        reasons.append(f"n = {fewest}")
     elif found and not reasons:
         reasons.append(_within(claim))
     if found:
@@ -188,6 +192,12 @@ def verdict_table(verdicts: pd.DataFrame) -> pd.DataFrame:
     table.insert(3, "ours [95 %]", interval)
     table.insert(4, "margin", [f"{claims[name].margin:g} {claims[name].unit}" for name in verdicts["claim"]])
     return table
+
+
+def _named(words: list[str]) -> list[str]:
+    """The first few, and how many more."""
+    words = list(dict.fromkeys(words))
+    return words if len(words) <= NAMED else [*words[:NAMED], f"and {len(words) - NAMED} more like these"]
 
 
 def _within(claim: Claim) -> str:

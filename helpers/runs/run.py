@@ -78,7 +78,7 @@ def encoder_file(run_id: str):
 
 
 @contextmanager
-def _alone(work: str, stop):
+def alone(work: str, stop):
     """Hold the lock of that name; while another process holds it, wait for it or for the word to stop."""
     told = False
     while True:
@@ -99,7 +99,7 @@ def find_rate(config: RunConfig, device: torch.device, stop=lambda: None) -> tup
     asked = config.training.rate
     if not isinstance(asked, RangeTest):
         return asked, {"rate": asked, "from": "given"}
-    with _alone(config.range_test_id, stop):
+    with alone(config.range_test_id, stop):
         record = records.find(config.range_test_id) or _run_range_test(config, asked, device, stop)
     found = record.evaluations["range_test"]["rate_at_minimum"]
     rate = asked.default if found is None else found * asked.factor
@@ -137,7 +137,7 @@ def _run_range_test(config: RunConfig, asked: RangeTest, device: torch.device, s
 def run(config: RunConfig, device: torch.device | str = "auto", stop=lambda: None) -> records.Record:
     """Train and evaluate one config, or read its record where there is one. Two processes asking for the same run train it once."""
     device = pick_device(device) if isinstance(device, str) else device
-    with _alone(config.id, stop), room(config.id, device):
+    with alone(config.id, stop), room(config.id, device):
         if record := records.find(config.id):
             return record
         with company(config, device) as others:
@@ -201,7 +201,7 @@ def _before(config: RunConfig, images: Material, method: Method, device: torch.d
     """What the encoder is worth before the first step, where that is asked for."""
     if not config.evaluation.untrained:
         return {}, {}
-    evaluations, arrays = _named(_evaluate(config, method, images, device), "untrained"), {}
+    evaluations, arrays = _named(evaluated(config, method, images, device), "untrained"), {}
     evaluations |= _elsewhere(config, method, device, "transfer_untrained")
     if config.evaluation.finetune_epochs and (scratch := downstream.predictions("finetune", method.encoder)) is not None:
         evaluations["finetune_untrained"] = {"top1": downstream.accuracy(scratch)}
@@ -212,7 +212,7 @@ def _before(config: RunConfig, images: Material, method: Method, device: torch.d
 def _readouts(config: RunConfig, images: Material, method: Method, device: torch.device) -> Found:
     """The trained encoder by every protocol, and what is kept of its features for the figures."""
     asked = config.evaluation
-    result = _evaluate(config, method, images, device)
+    result = evaluated(config, method, images, device)
     arrays = dict(result.arrays)
     if asked.cka:
         arrays["cka.features"] = cka_features(result.test.x, m=CKA_IMAGES)
@@ -277,7 +277,7 @@ def _read(config: RunConfig, images: Material, device: torch.device) -> dict:
     }
 
 
-def _evaluate(config: RunConfig, method: Method, images: Material, device: torch.device):
+def evaluated(config: RunConfig, method: Method, images: Material, device: torch.device):
     classes = len(images.dataset.classes)
     return evaluate(method.encoder, method.views, images.bank, images.test, classes, **_read(config, images, device))
 
@@ -289,4 +289,4 @@ def _named(evaluation, suffix: str) -> dict:
 def _elsewhere(config: RunConfig, method: Method, device: torch.device, suffix: str) -> dict:
     """The same readouts on the other dataset, where one is asked for."""
     other = config.evaluation.transfer
-    return _named(_evaluate(config, method, material(other), device), suffix) if other else {}
+    return _named(evaluated(config, method, material(other), device), suffix) if other else {}

@@ -12,7 +12,7 @@ import torch
 from helpers.core.devices import device_lost, pick_device
 from helpers.core.errors import DataError, RecordError, TrainingStopped, UserError, pick
 from helpers.core.progress import line
-from helpers.runs import records
+from helpers.runs import records, untrained
 from helpers.runs.config import RunConfig
 from helpers.runs.run import run
 from helpers.training import Stopped, graceful
@@ -96,15 +96,34 @@ def sweep(
     device: str = "auto",
     time_budget: float | None = None,
     train: bool = True,
+    references: bool = True,
 ) -> Outcome:
     """Records of all configs, trained where they are missing; equal configs are one run. train=False only reads.
 
-    `workers` is how many runs go on at once under the engine "processes"; None takes one a core, or one a GPU."""
+    After them come the untrained references that runs with a record need and that nobody has read yet. `workers` is how many runs go on at once under the engine "processes"; None takes one a core, or one a GPU."""
     work = pick("engine", engine, ENGINES)
     unique = {config.id: config for config in configs}
     outcome = Outcome({run_id: records.find(run_id) for run_id in unique})
     missing = [config for run_id, config in unique.items() if outcome.records[run_id] is None]
-    if train and missing:
+    if train:
         with graceful(time_budget) as stop:
-            work(missing, pick_device(device), workers, stop, outcome)
+            if missing:
+                work(missing, pick_device(device), workers, stop, outcome)
+            if references:
+                _refer([config for run_id, config in unique.items() if outcome.records[run_id]], device, stop, outcome)
     return outcome
+
+
+def _refer(configs: Sequence[RunConfig], device: str, stop, outcome: Outcome) -> None:
+    """Read the untrained encoders that these runs are compared with; one that fails takes nothing else down."""
+    for config in untrained.missing(configs):
+        if reason := outcome.stopped or stop():
+            outcome.stopped = outcome.stopped or f"Stopped before the untrained reference of {config.id} because {reason}."
+            return
+        try:
+            untrained.make(config, device, stop)
+        except Stopped as halt:
+            outcome.stopped = str(halt)
+            return
+        except (UserError, DataError, TrainingStopped) as error:
+            outcome.failures[untrained.reference_id(config)] = f"{type(error).__name__}: {error}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from helpers.core.files import slug
 
 # The presets every study has, each with the hours after which a single cell counts as hanging.
-PRESETS = {"demo": 1, "cpu": 24, "gpu": 48, "paper": 24 * 60}
+PRESETS = {"demo": 1, "quick": 24, "cpu": 24, "gpu": 48, "paper": 24 * 60}
 # All presets of a study that has more: the race is run to the minute.
 MORE = {"speedrun": {"demo": 1, "cpu1": 24, "cpu": 24, "cpu15": 24, "cpu60": 24, "gpu": 48, "paper": 24 * 60}}
 DEFAULT_READING = "as_written"

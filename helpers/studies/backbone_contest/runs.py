@@ -6,7 +6,7 @@ from helpers.studies.backbone_contest.settings import ALONE, REFERENCE, TRIPLE, 
 
 
 def cells(s: Settings) -> list[Cell]:
-    evaluation = {"probe_every": s.probe_every, "probe_bank": s.probe_bank, "maps": s.map_images}
+    evaluation = {"probe_every": s.probe_every, "probe_bank": s.probe_bank, "maps": s.map_images, "every": s.read_every}
     base = {"data": s.data(), "views": {"recipe": "contest"}, "evaluation": evaluation}
     common = {"epochs": s.epochs, "batch_size": s.batch_size}
     steps = {"seeds": s.range_seeds, "coarse_steps": s.range_steps, "fine_steps": s.range_steps, "default": s.default_rate}
@@ -19,33 +19,41 @@ def cells(s: Settings) -> list[Cell]:
         "AdamW @1/10": adamw | {"rate": RangeTest(factor=1 / 10, **steps)},
     }
 
+    def rate(factor: float) -> RangeTest:
+        return RangeTest(factor=3 / 8 * factor, **steps)
+
     def run(backbone: str, seed: int, method: str = "simclr", compared: bool = False, **changes) -> RunConfig:
         method = {"name": method, "options": {"temperature": s.temperature, **s.heads[backbone]}}
         read = {"evaluation": evaluation | ({} if compared or s.features == "all" else {"cka": False})}
         return RunConfig(**base | read, encoder=s.encoders[backbone], method=method, training=common | changes, seed=seed)
 
-    found = [  # the contest: every backbone under every optimizer
-        Cell(run(backbone, seed, compared=optimizer == REFERENCE, **training[optimizer]), place("contest", backbone, optimizer))
-        for optimizer in sorted(s.optimizers, key=lambda name: name != REFERENCE)
-        for seed in range(s.seeds if optimizer == REFERENCE else s.optimizer_seeds)
-        for backbone in s.backbones
-    ]
-    found += [  # the fairness test: SiT's three pretexts at once, on the ViT and on its rival
-        Cell(run(backbone, seed, "sit", **training[REFERENCE]), place("fairness", backbone, pretext=TRIPLE))
-        for backbone in s.backbones
-        if backbone != "ConvNeXt"
-        for seed in range(s.fairness_seeds if backbone == "ViT" else min(s.fairness_seeds, s.optimizer_seeds))
-    ]
-    found += [  # a wrong rate: one-cycle against a fixed rate, the ResNet at multiples of its own maximum
+    def contest(optimizers: list[str]) -> list[Cell]:
+        return [
+            Cell(run(backbone, seed, compared=name == REFERENCE, **training[name]), place("contest", backbone, name))
+            for name in optimizers
+            for seed in range(s.seeds if name == REFERENCE else s.optimizer_seeds)
+            for backbone in s.backbones
+        ]
+
+    found = contest([name for name in s.optimizers if name == REFERENCE])
+    found += [  # a wrong rate: one-cycle against a fixed rate, one backbone at multiples of its own maximum
         Cell(
-            run("ResNet", seed, **radam, schedule=schedule, rate=RangeTest(factor=3 / 8 * factor, **steps)),
-            place("sensitivity", "ResNet", schedule=name, rate_factor=factor),
+            # the right rate under one cycle is the contest's own run
+            run(s.sensitive, seed, compared=(name, factor) == ("one-cycle", 1.0), **radam, schedule=schedule, rate=rate(factor)),
+            place("sensitivity", s.sensitive, schedule=name, rate_factor=factor),
         )
         for seed in range(s.sensitivity_seeds)
         for name, schedule in (("one-cycle", "one_cycle"), ("fixed", "constant"))
         for factor in s.sensitivity_factors
-        if "ResNet" in s.backbones
+        if s.sensitive in s.backbones
     ]
+    found += [  # the fairness test: SiT's three pretexts at once, on the ViT and on its rival
+        Cell(run(backbone, seed, "sit", **training[REFERENCE]), place("fairness", backbone, pretext=TRIPLE))
+        for backbone in ("ViT", "ResNet")
+        if backbone in s.backbones
+        for seed in range(s.fairness_seeds if backbone == "ViT" else min(s.fairness_seeds, s.optimizer_seeds))
+    ]
+    found += contest([name for name in s.optimizers if name != REFERENCE])
     return found + ([Cell(headline(s, base), place("headline", "ResNet", s.headline["optimizer"]))] if s.headline else [])
 
 

@@ -13,7 +13,7 @@ OPTIMIZERS = ("LAMB", "RAdam @3/8", "AdamW @3/8", "AdamW @1/10")
 REFERENCE = "RAdam @3/8"  # the column that decides
 ALONE, TRIPLE = "contrast", "contrast + rotation + inpainting"
 READINGS = ("as_written", "fair", "as_run")
-VARIANTS = ("cpu", "cpu-fair", "cpu-as_run")  # to be committed, the main one first
+VARIANTS = ("cpu", "cpu-fair", "quick", "quick-fair", "quick-as_run")  # to be committed, the main one first
 SHOWN = ("accuracy_by_backbone", "optimizers", "headline")  # on the page of the study
 ABOUT = "C1"  # the claim that it is about
 
@@ -28,6 +28,7 @@ class Settings(StudySettings):
     optimizer_seeds: Count  # of the other columns
     fairness_seeds: Count  # of SiT's three tasks on the ViT; the ResNet gets no more than optimizer_seeds
     sensitivity_seeds: Count  # of the sweep over wrong rates
+    sensitive: one_of("backbone", BACKBONES) = "ResNet"  # the backbone that is trained at them
     sensitivity_factors: list[Above] = [0.1, 1.0, 10.0]
     range_seeds: Positive
     range_steps: Annotated[int, Field(ge=10)]  # of each of the two sweeps
@@ -37,6 +38,7 @@ class Settings(StudySettings):
     adamw_weight_decay: Annotated[float, Field(ge=0)] = 0.01
     probe_every: Count
     probe_bank: Positive | None = None
+    read_every: Positive | None = None  # epochs between two readings on the way: does the order hold as training goes on?
     map_images: Positive = 1000  # test images in the t-SNE maps
     features: one_of("share of runs", ("compared", "all")) = "compared"  # which runs keep the features that CKA compares
     encoders: dict[str, dict[str, Any]]  # backbone -> name, stem, options

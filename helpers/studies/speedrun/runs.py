@@ -36,7 +36,7 @@ def survivors(accuracy: dict[str, float], keep: float) -> list[str]:
 def search(s: Settings, **how) -> tuple[list[Cell], Outcome]:
     """The trials of all rungs, trained where they are missing; `how` is sweep's."""
     for _ in range(max(1, len(s.rungs))):
-        outcome = sweep([cell.config for cell in trials(s)], **how)
+        outcome = sweep([cell.config for cell in trials(s)], **how, references=False)
     return trials(s), outcome
 
 

@@ -27,7 +27,7 @@ LABELS = np.repeat(np.arange(30), np.linspace(20, 180, 30).astype(int)).astype(n
 IMAGES = len(LABELS)
 
 
-def settings(preset="cpu", **given):
+def settings(preset="quick", **given):
     return open_study(STUDY, {"preset": preset} | given).settings
 
 

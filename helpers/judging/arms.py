@@ -6,7 +6,7 @@ nothing else is shown as it is, flagged. A part of a claim takes every run at wh
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from helpers.evaluation.metrics import confusion
 from helpers.judging import competence
 from helpers.judging.claims import Part, Undecided
 from helpers.judging.statistics import Estimate, Summary, bootstrap_images, paired_difference, summary
+from helpers.judging.trend import trend
 
 WORDS = {"untrained": "not learned", "fallen": "fallen from its best", "narrow": "narrow embedding"}
 NAMED = 4  # arms that a message lists before it counts the rest
@@ -51,10 +52,10 @@ class Arm:
         return bool(self.records) and self.collapsed == len(self.records)
 
     def doubts(self, readout: str = "linear", seeds: Iterable[int] | None = None) -> list[competence.Doubt]:
-        """Why it cannot stand for what it was trained to be, by its runs of these seeds."""
+        """Why it cannot stand for what it was trained to be, by its runs of these seeds; without seeds, those that a mean is made of."""
         if self.before_training:
             return []
-        records = self.records.values() if seeds is None else [self.records[seed] for seed in seeds]
+        records = self.sound if seeds is None else [self.records[seed] for seed in seeds]
         return competence.doubts(self.name, records, readout, self.excused)
 
     @property
@@ -62,7 +63,9 @@ class Arm:
         """What a table says beside its numbers: what collapsed, and what has not learned by the linear probe. Empty where all is well."""
         if self.before_training:
             return ""
-        collapsed = "collapsed" if self.lost else f"{self.collapsed} of {len(self.records)} collapsed, left out" if self.collapsed else ""
+        if self.lost:
+            return "collapsed"
+        collapsed = f"{self.collapsed} of {len(self.records)} collapsed, left out" if self.collapsed else ""
         words = [WORDS[doubt.kind] for doubt in self.doubts()]
         return ", ".join(filter(None, [collapsed, *words]))
 
@@ -149,7 +152,11 @@ def contrast(name: str, weighted: list[tuple[Arm, float]], readout: str, constan
         scores = [sum(weight * hits(record, readout)[images] for weight, record in zip(weights, row, strict=True)) for row in rows]
         return paired_difference(scores, constant)
 
-    return paired(name, arms, estimate, readout)
+    part = paired(name, arms, estimate, readout)
+    if part.estimate is None or not all(f"{readout}.on_the_way" in record.arrays for each in arms for record in each.records.values()):
+        return part
+    seeds = sorted(set.intersection(*(set(each.records) for each in arms)))
+    return replace(part, trend=trend([[each.records[seed] for each in arms] for seed in seeds], weights, readout, constant))
 
 
 def ranking(arms: list[Arm], readout: str, prefix: str = "", images: slice = slice(None)) -> list[Part]:

@@ -18,13 +18,15 @@ import pandas as pd
 from helpers.core.errors import UserError, pick, unknown
 from helpers.core.files import write_text
 from helpers.judging.statistics import Estimate
+from helpers.judging.trend import words
 
 STUDIES = Path(__file__).parents[1] / "studies"
 SEEDS_NEEDED = 3
+TREND = "at 1/4, 1/2 and all of the training"  # the head of that column
 NAMED = 4  # reasons of one kind that a verdict lists
 SCOPES = ("embedded", "reduced", "paper")
 KINDS = ("order", "difference", "equivalence", "association", "share")
-COLUMNS = ("claim", "study", "scope", "published", "ours", "low", "high", "seeds", "verdict", "reason", "runs")
+COLUMNS = ("claim", "study", "scope", "published", "ours", "low", "high", "seeds", "trend", "verdict", "reason", "runs")
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,9 @@ class Part:
     runs: tuple[str, ...] = ()
     missing: str = ""
     lacking: tuple[str, ...] = ()
-    unfit: tuple[str, ...] = ()  # what it compares and has not learned, in words: it cannot be judged by it
     asked: bool = True  # False: what it compares is in no run of this variant, recorded or to come
+    trend: tuple[tuple[float, float], ...] = ()  # (share of the training, the difference by then), where it was read on the way
+    unfit: tuple[str, ...] = ()  # what it compares and has not learned, in words: it cannot be judged by it
 
 
 class Undecided(Exception):
@@ -151,7 +154,8 @@ def judge(claim: Claim, estimand: Callable[..., list[Part]] | None, cells: pd.Da
         verdict, reason = "undecided", f"{len(runs)} of {len(runs) + len(lacking)} runs; {reason}"
     part = deciding(claim, parts, verdict)
     shown = part.estimate if part else Estimate(None, None, None, 0)
-    values = (shown.value, shown.low, shown.high, shown.seeds, verdict, reason, " ".join(runs))
+    course = words(part.trend, claim.margin, claim.kind) if part else ""
+    values = (shown.value, shown.low, shown.high, shown.seeds, course, verdict, reason, " ".join(runs))
     row = dict(zip(COLUMNS, (claim.id, claim.study, scope, claim.published, *values), strict=True))
     return row | {"parts": parts}
 
@@ -187,11 +191,11 @@ def verdict_table(verdicts: pd.DataFrame) -> pd.DataFrame:
     """The verdicts as a reader wants them: each claim's sentence first, its interval in one column, without run ids."""
     claims = read_claims()
     interval = [in_words(row.ours, row.low, row.high) for row in verdicts.itertuples()]
-    table = verdicts[["claim", "published", "seeds", "scope", "verdict", "reason"]].copy()
+    table = verdicts[["claim", "published", "seeds", "trend", "scope", "verdict", "reason"]].copy()
     table.insert(1, "says", [claims[name].statement + (" (ours)" if claims[name].ours else "") for name in verdicts["claim"]])
     table.insert(3, "ours [95 %]", interval)
     table.insert(4, "margin", [f"{claims[name].margin:g} {claims[name].unit}" for name in verdicts["claim"]])
-    return table
+    return table.rename(columns={"trend": TREND})
 
 
 def _named(words: list[str]) -> list[str]:

@@ -6,14 +6,14 @@ import pandas as pd
 
 from helpers import studies
 from helpers.core.files import read_json
-from helpers.judging.claims import Claim, in_words, read_claims
+from helpers.judging.claims import TREND, Claim, in_words, read_claims
 from helpers.pages.blocks import command, count, found_verdicts, variants
 from helpers.report.report import MISSING, markdown
 
 VERDICTS = ("supported", "contradicted", "undecided")
 COLUMNS = (
     *("claim", "study", "variant", "statement", "published", "ours", "low", "high", "unit", "margin"),
-    *("seeds", "runs", "scope", "verdict", "reason", "figure"),
+    *("seeds", "runs", "scope", "trend", "verdict", "reason", "figure"),
 )
 
 
@@ -34,7 +34,7 @@ def ledger() -> pd.DataFrame:
 
 
 def _judged(claim: Claim, path, row: dict) -> dict:
-    same = {name: row[name] for name in ("ours", "low", "high", "seeds", "scope", "verdict", "reason")}
+    same = {name: row.get(name) for name in ("ours", "low", "high", "seeds", "scope", "trend", "verdict", "reason")}
     runs = 0 if pd.isna(row["runs"]) else len(row["runs"].split())
     return _about(claim) | same | {"variant": path.name, "runs": runs, "figure": _shown(claim, path)}
 
@@ -44,7 +44,9 @@ def _unjudged(claim: Claim) -> dict:
     none = dict.fromkeys(("ours", "low", "high"))
     reason = f"not computed yet: `{command(claim.study, studies.part(claim.study, 'settings').VARIANTS[0])}`"
     return (
-        _about(claim) | none | {"variant": "", "seeds": 0, "runs": 0, "scope": "", "verdict": "undecided", "reason": reason, "figure": ""}
+        _about(claim)
+        | none
+        | {"variant": "", "seeds": 0, "runs": 0, "scope": "", "trend": "", "verdict": "undecided", "reason": reason, "figure": ""}
     )
 
 
@@ -94,7 +96,9 @@ def _readable(part: pd.DataFrame) -> pd.DataFrame:
     table = part[["claim", "statement", "published"]].copy()
     table["ours [95 %]"] = [in_words(row.ours, row.low, row.high) for row in part.itertuples()]
     table["margin"] = [f"{row.margin:g} {row.unit}" for row in part.itertuples()]
-    table[["seeds", "runs", "scope", "verdict", "reason"]] = part[["seeds", "runs", "scope", "verdict", "reason"]]
+    shown = ["seeds", "runs", "scope", "trend", "verdict", "reason"]
+    table[shown] = part[shown].fillna("")
+    table = table.rename(columns={"trend": TREND})
     table["shown in"] = [f"[{path.rsplit('/', 1)[-1].partition('.')[0]}]({path})" if path else MISSING for path in part["figure"]]
     return table
 

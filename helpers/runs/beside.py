@@ -90,7 +90,8 @@ def company(config: RunConfig, device: torch.device) -> Iterator[Company | None]
 
 def main(arguments: list[str] | None = None) -> None:
     """Train beside the first process to the end; what it needs, checkpoints included, it reads as that one does."""
-    from helpers.runs.run import build, checkpoint_folder, find_rate, settings_of
+    from helpers.runs.rates import find_rate
+    from helpers.runs.run import build, checkpoint_folder, settings_of
     from helpers.training import Training
 
     given, rank, meeting = arguments or sys.argv[1:]

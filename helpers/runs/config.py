@@ -89,6 +89,21 @@ class RangeTest(Section):
         return self
 
 
+class RateTrials(Section):
+    """The maximum rate is the best of these, each tried in a shorter run on training images of which some are held out to choose by."""
+
+    rates: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=2)]
+    epochs: Positive  # of each trial
+    validation: Positive  # images held out
+
+    @field_validator("rates")
+    @classmethod
+    def _once(cls, value):
+        if len(set(value)) < len(value):
+            raise ValueError(f"rates = {list(value)}: name each once")
+        return value
+
+
 class Training(Section):
     epochs: Positive = 10
     epoch_images: Positive | None = None  # images an epoch, the next one going on where it stopped; None: all of them, once
@@ -96,7 +111,7 @@ class Training(Section):
     accumulate: Positive = 1
     processes: Positive = 1  # of one CPU that share each batch, gradients averaged; batch statistics are each one's own
     optimizer: one_of("optimizer", OPTIMIZERS) = "radam"
-    rate: Annotated[float, Field(gt=0)] | RangeTest = 1e-3
+    rate: Annotated[float, Field(gt=0)] | RangeTest | RateTrials = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     schedule: one_of("schedule", SCHEDULES) = "one_cycle"
@@ -206,6 +221,18 @@ class RunConfig(Section):
     @property
     def id(self) -> str:
         return f"{_slug(self.data.dataset)}-{_digest(self.changes())}"
+
+    def rate_trials(self) -> list["RunConfig"]:
+        """The runs by which its rate is chosen, none where it is not: the same for every seed, and on the training images alone."""
+        asked = self.training.rate
+        if not isinstance(asked, RateTrials):
+            return []
+        changes = self.changes()
+        split = {name: None for name in ("test_images", "label_split")} | {"validation": asked.validation}
+        shared = {name: changes[name] for name in ("encoder", "views", "method") if name in changes}
+        shared |= {"data": changes.get("data", {}) | split, "evaluation": {"probe_every": 0, "maps": None, "cka": False}}
+        training = changes["training"] | {"epochs": asked.epochs}
+        return [RunConfig(**shared, training=training | {"rate": rate}) for rate in asked.rates]
 
     @property
     def range_test_id(self) -> str:

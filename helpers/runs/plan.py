@@ -23,8 +23,9 @@ class Cell:
 
 
 def configs(cells: Sequence[Cell]) -> list[RunConfig]:
-    """The runs to be trained, in the grid's order, each once."""
-    return list({cell.config.id: cell.config for cell in cells if cell.asked}.values())
+    """The runs to be trained, in the grid's order, each once; those by which a rate is chosen before the first that asks for it."""
+    asked = (config for cell in cells if cell.asked for config in (*cell.config.rate_trials(), cell.config))
+    return list({config.id: config for config in asked}.values())
 
 
 def collect(cells: Sequence[Cell], outcome: Outcome) -> pd.DataFrame:

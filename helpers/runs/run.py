@@ -23,7 +23,7 @@ from helpers.methods import method_options as options_of
 from helpers.models import build_encoder, export, macs, parameters
 from helpers.runs import pictures, records
 from helpers.runs.beside import Company, company
-from helpers.runs.config import RangeTest, RunConfig
+from helpers.runs.config import RunConfig
 from helpers.runs.downstream import Downstream, small
 from helpers.runs.energy import EnergyMeter
 from helpers.runs.footprint import profile_encoder, remembered, training_flops
@@ -33,7 +33,7 @@ from helpers.runs.material import Material, material
 from helpers.runs.room import room
 from helpers.runs.stages import Found, Stages
 from helpers.runs.watch import follow_of
-from helpers.training import Stopped, Training, TrainSettings, range_test
+from helpers.training import Stopped, Training, TrainSettings
 from helpers.training.checkpoints import remove
 from helpers.training.epoch_report import EpochReport
 from helpers.training.watch import collapsed
@@ -94,46 +94,6 @@ def alone(work: str, stop):
         time.sleep(0.2)
 
 
-def find_rate(config: RunConfig, device: torch.device, stop=lambda: None) -> tuple[float, dict]:
-    """The maximum rate a config asks for, and how it was found. A range test is run once and shared through its record."""
-    asked = config.training.rate
-    if not isinstance(asked, RangeTest):
-        return asked, {"rate": asked, "from": "given"}
-    with alone(config.range_test_id, stop):
-        record = records.find(config.range_test_id) or _run_range_test(config, asked, device, stop)
-    found = record.evaluations["range_test"]["rate_at_minimum"]
-    rate = asked.default if found is None else found * asked.factor
-    how = "range test" if found is not None else f"default: {record.evaluations['range_test']['reason']}"
-    return rate, {"rate": rate, "from": how, "range_test": record.id, "rate_at_minimum": found, "factor": asked.factor}
-
-
-def _run_range_test(config: RunConfig, asked: RangeTest, device: torch.device, stop) -> records.Record:
-    started, meter = time.time(), EnergyMeter(device)
-    line(f"{config.range_test_id}  range test of {config.encoder.name} with {config.training.optimizer}")
-    steps = {name: getattr(asked, name) for name in ("seeds", "low", "high", "coarse_steps", "fine_steps")}
-    coarse, fine = range_test(lambda seed: build(config, device, seed), settings_of(config, asked.low), device, stop=stop, **steps)
-    last = coarse if fine is None or fine.rate_at_minimum is None else fine
-    arrays = {}
-    for name, sweep in (("coarse", coarse), ("fine", fine)):
-        if sweep is not None:
-            arrays |= {f"{name}.rates": sweep.rates, f"{name}.losses": sweep.smoothed, f"{name}.raw": sweep.raw.astype(np.float32)}
-    result = {
-        "rate_at_minimum": last.rate_at_minimum,
-        "minimum": "none" if last.rate_at_minimum is None else "found",
-        "reason": last.reason,
-    }
-    if fine is not None and last is coarse:
-        result["reason"] += f" (coarse; in the fine sweep {fine.reason})"
-    return records.save(
-        config.range_test_id,
-        config=config.range_test_config(),
-        manifest=manifest(config, started, meter, device) | {"kind": "range_test"},
-        metrics=[],
-        evaluations={"range_test": result},
-        arrays=arrays,
-    )
-
-
 def run(config: RunConfig, device: torch.device | str = "auto", stop=lambda: None) -> records.Record:
     """Train and evaluate one config, or read its record where there is one. Two processes asking for the same run train it once."""
     device = pick_device(device) if isinstance(device, str) else device
@@ -148,10 +108,12 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop, others: C
     """The stages of a run, in order. What each came to is kept until the record is written: a run that is killed goes on with the stage
     it was killed in, the training at its last checkpoint."""
     started, meter, age = time.time(), EnergyMeter(device), process_seconds()
+    from helpers.runs import rates  # here, as a rate may be found by runs of its own
+
     records.check_writable()
     if config.evaluation.pictures:
         check_captum()
-    rate, resolved = find_rate(config, device, stop)
+    rate, resolved = rates.find_rate(config, device, stop)
     images = material(config.data)
     method, batches = build(config, device)
     folder = checkpoint_folder(config)

@@ -54,8 +54,8 @@ def find(record: records.Record) -> records.Record | None:
 
 
 def missing(configs: Sequence[RunConfig]) -> list[RunConfig]:
-    """One config for each reference that has no record yet; runs that read their own encoder before training need none."""
-    asked = {reference_id(config): config for config in configs if not config.evaluation.untrained}
+    """One config for each reference that has no record yet; runs that read their own encoder before training need none, nor do trials."""
+    asked = {reference_id(config): config for config in configs if not config.evaluation.untrained and config.data.validation is None}
     return [config for name, config in asked.items() if records.find(name) is None]
 
 
@@ -73,7 +73,12 @@ def make(config: RunConfig, device: torch.device | str = "auto", stop=lambda: No
         method, _ = run.build(config, device)
         images = run.material(config.data)
         found = run.evaluated(config, method, images, device)
-        described = {"kind": "untrained", "encoder": config.encoder.name, "stem": method.encoder.stem, "feature_width": method.encoder.width}
+        described = {
+            "kind": "untrained",
+            "encoder": config.encoder.name,
+            "stem": method.encoder.stem,
+            "feature_width": method.encoder.width,
+        }
         return records.save(
             name,
             config=reference_config(config),

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from helpers.insight import keep, thumbnail_layout
+from helpers.judging import competence
 from helpers.studies.lightweight_architectures.cells import CONTRASTIVE, NETS, TECHNIQUES
 
 CLASSES = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]
@@ -15,10 +16,18 @@ IMAGES = 1000
 LABELS = (np.arange(IMAGES) % 10).astype(np.uint8)
 TRUTH = dict(zip(TECHNIQUES, (40, 58, 47, 64, 75), strict=True))
 OF_NET = dict(zip((*NETS, "VGG-11"), (0, 3, 6, -2, -8, -12), strict=True))
+METHOD = dict(zip(TECHNIQUES, ("rotnet", "moco_v2", "split_brain", "simclr", "byol"), strict=True))
 ENERGY = dict(zip((*NETS, "VGG-11"), (9.0, 4.0, 10.0, 3.0, 5.0, 8.0), strict=True))
 OF_CLASS = {1: 0.5, 6: 1.45}  # bird is hard, horse easy
 TAKEN_FOR = {0: 8, 8: 0, 2: 9, 9: 2}  # aeroplane and ship, car and truck
 EPOCHS = (2, 4, 6, 8)
+
+
+@pytest.fixture(autouse=True)
+def begun_from_nothing(monkeypatch):
+    """Made-up runs share no untrained reference: what they do not tell themselves is taken for a net that knows nothing."""
+    own = lambda record, readout: record.evaluations.get(f"{readout}_untrained", {}).get("top1", 0.0)  # noqa: E731
+    monkeypatch.setattr(competence, "reference_of", own)
 
 
 def predicted(right: float, luck: np.ndarray, rng) -> np.ndarray:
@@ -95,7 +104,7 @@ def record_of(technique: str, net: str, seed: int, collapsed: bool = False):
         evaluations |= {"linear_untrained": {"top1": 30.0}, "finetune_untrained": {"top1": 42.0}}
     return SimpleNamespace(
         id=run,
-        config={"training": {"batch_size": 64}, "method": {"name": technique}, "encoder": {"options": {"width": 0.5}}},
+        config={"training": {"batch_size": 64}, "method": {"name": METHOD[technique], "options": {}}, "encoder": {"options": {"width": 0.5}}},
         manifest={
             "classes": CLASSES,
             "encoder": net.lower(),
@@ -108,6 +117,8 @@ def record_of(technique: str, net: str, seed: int, collapsed: bool = False):
             "profile": {"latency_ms": ENERGY[net] / 2, "peak_memory_bytes": 2e8},
             "collapsed": collapsed,
             "image_size": 40,
+            "feature_width": 256,
+            "test_images": IMAGES,
         },
         metrics=metrics,
         evaluations=evaluations,

@@ -43,7 +43,7 @@ TRUTH = {
 }
 
 
-def settings(preset="cpu", **given):
+def settings(preset="quick", **given):
     return open_study(STUDY, {"preset": preset} | given).settings
 
 
@@ -115,7 +115,7 @@ def changed(cells, **arrays):
 # -- runs -----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("preset", ["demo", "cpu", "gpu", "paper"])
+@pytest.mark.parametrize("preset", ["demo", "quick", "cpu", "gpu", "paper"])
 def test_a_run_a_seed_as_the_text_has_it(preset):
     found = settings(preset)
     configs = [cell.config for cell in runs.cells(found)]
@@ -129,7 +129,7 @@ def test_a_run_a_seed_as_the_text_has_it(preset):
     assert preset != "paper" or (configs[0].encoder.name, training.epochs, configs[0].data.train_images) == ("resnet50", 50, None)
 
 
-@pytest.mark.parametrize("preset", ["demo", "cpu", "gpu", "paper"])
+@pytest.mark.parametrize("preset", ["demo", "quick", "cpu", "gpu", "paper"])
 def test_the_patient_reading_learns_longer_from_labels_and_is_else_the_same(preset):
     usual, patient = (runs.cells(settings(preset, reading=reading))[0].config for reading in ("as_written", "patient"))
     assert patient.model_copy(update={"evaluation": usual.evaluation}) == usual
@@ -158,7 +158,7 @@ def test_the_patient_reading_learns_longer_from_labels_and_is_else_the_same(pres
 def test_bad_input_is_named_before_training(given, said):
     if "label_step" in given:
         with pytest.raises(UserError, match="Unknown parameter of label_efficiency 'label_step'.*label_steps"):
-            open_study(STUDY, {"preset": "cpu", "In": ["# Parameters\nlabel_step = 10"]})
+            open_study(STUDY, {"preset": "quick", "In": ["# Parameters\nlabel_step = 10"]})
         return
     with pytest.raises(UserError, match=said):
         settings(**given)

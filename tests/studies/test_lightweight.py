@@ -146,12 +146,12 @@ def test_epochs_needed_say_how_many_runs_still_rose(lightweight, cells):
 
 
 def test_a_net_may_have_a_rate_of_its_own():
-    settings = open_study(STUDY, {"preset": "cpu"}).settings
+    settings = open_study(STUDY, {"preset": "quick"}).settings
     assert settings.rates and set(settings.rates) <= set(NETS) and all(0 < rate < 0.03 for rate in settings.rates.values())
     with pytest.raises(UserError, match="SqueezNet.*SqueezeNet"):
-        open_study(STUDY, {"preset": "cpu", "rates": {"SqueezNet": 0.1}})
+        open_study(STUDY, {"preset": "quick", "rates": {"SqueezNet": 0.1}})
     with pytest.raises(UserError, match="rates"):
-        open_study(STUDY, {"preset": "cpu", "rates": {"SqueezeNet": -0.1}})
+        open_study(STUDY, {"preset": "quick", "rates": {"SqueezeNet": -0.1}})
 
 
 def test_variance_is_explained_as_by_hand():

@@ -57,5 +57,5 @@ def test_a_variant_that_was_changed_is_the_users_own_and_never_of_the_papers_sco
     assert opened(preset="paper").scope == "paper" and opened(preset="paper", seeds=5).variant == "paper"
     changed = opened(preset="paper", epochs=3)
     assert (changed.variant, changed.scope) == ("paper-custom", "reduced")
-    assert opened(preset="cpu", dataset="embedded").scope == "embedded"
-    assert opened(preset="cpu", reading="fair", epochs=2).report.folder.name == "cpu-fair-custom"
+    assert opened(preset="quick", dataset="embedded").scope == "embedded"
+    assert opened(preset="quick", reading="fair", epochs=2).report.folder.name == "quick-fair-custom"

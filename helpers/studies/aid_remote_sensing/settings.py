@@ -15,7 +15,7 @@ from helpers.runs.config import Encoder
 from helpers.studies.settings import BACKBONES, Above, Batch, Count, Readout, StudySettings, among, covered, some_of
 
 READINGS = ("as_written",)
-VARIANTS = ("cpu",)  # to be committed, the main one first
+VARIANTS = ("cpu", "quick")  # to be committed, the main one first
 SHOWN = ("forensic", "pretexts")  # on the page of the study
 ABOUT = "D1"  # the claim that it is about
 CORRECT, THEIRS, TESTED = "correct", "theirs", "tested"

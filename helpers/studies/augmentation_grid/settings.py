@@ -9,7 +9,7 @@ from helpers.runs.config import Encoder, MethodChoice, Training
 from helpers.studies.settings import StudySettings, among, some_of
 
 READINGS = ("as_written",)
-VARIANTS = ("cpu",)  # to be committed, the main one first
+VARIANTS = ("cpu", "quick")  # to be committed, the main one first
 SHOWN = ("grid", "ablations")  # on the page of the study
 ABOUT = "A1"  # the claim that it is about
 PARTS = ("grid", "ablations")

@@ -12,6 +12,7 @@ from helpers import studies
 from helpers.insight.cka import linear_cka
 from helpers.judging.arms import Arm, arm, contrast, hits, paired, ranking
 from helpers.judging.claims import Undecided, judge_study
+from helpers.judging.competence import FALLEN, REASONS
 from helpers.judging.statistics import Estimate, difference_of_groups, paired_values
 from helpers.runs import records
 from helpers.studies.backbone_contest.settings import ALONE, BACKBONES, OPTIMIZERS, REFERENCE, TRIPLE
@@ -41,10 +42,10 @@ def pretext_arm(cells: pd.DataFrame, backbone: str, pretext: str) -> Arm:
 
 
 def rate_arm(cells: pd.DataFrame, backbone: str, schedule: str, factor: float) -> Arm:
-    """A backbone trained at a multiple of its range-tested rate."""
-    return arm(
-        cells, f"{backbone}, {schedule}, {factor:g} x rate", part="sensitivity", backbone=backbone, schedule=schedule, rate_factor=factor
-    )
+    """A backbone trained at a multiple of its range-tested rate; at a wrong one it may fail."""
+    name = f"{backbone}, {schedule}, {factor:g} x rate"
+    found = arm(cells, name, part="sensitivity", backbone=backbone, schedule=schedule, rate_factor=factor)
+    return found if factor == 1 else replace(found, excused=REASONS)
 
 
 def range_tests(cells: pd.DataFrame) -> pd.DataFrame:
@@ -136,8 +137,8 @@ def c6(cells, readout, reading):
 
 
 def c7(cells, readout, reading):
-    """By the kNN accuracy of each epoch, one number a run: the interval is over seeds alone."""
-    arms = [entrant(cells, backbone) for backbone in BACKBONES]
+    """By the kNN accuracy of each epoch, one number a run: the interval is over seeds alone. To have fallen is what it asks about."""
+    arms = [replace(entrant(cells, backbone), excused=(FALLEN,)) for backbone in BACKBONES]
 
     def against(index):
         def estimate(rows) -> Estimate:

@@ -9,7 +9,7 @@ from helpers.runs.config import Encoder, MethodChoice, Training, Views
 from helpers.studies.settings import Above, StudySettings
 
 READINGS = ("as_written", "patient")
-VARIANTS = ("cpu", "cpu-patient")  # to be committed, the main one first
+VARIANTS = ("cpu", "quick", "quick-patient")  # to be committed, the main one first
 SHOWN = ("fractions", "saved", "published")  # on the page of the study
 ABOUT = "L1"  # the claim that it is about
 

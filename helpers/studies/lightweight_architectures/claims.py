@@ -43,9 +43,9 @@ def at_least(count: int, parts: list[Part], margin: float) -> list[Part]:
 
 
 def _standing(part: Part, margin: float) -> tuple[int, float]:
-    """How well a part holds, to be ordered by: contradicted, missing or of too few seeds, the rest by the lower end of its interval."""
+    """How well a part holds, to be ordered by: contradicted, missing, of too few seeds or of what has not learned, the rest by the lower end of its interval."""
     found = part.estimate
-    if found is None or found.seeds < SEEDS_NEEDED:
+    if found is None or found.seeds < SEEDS_NEEDED or part.unfit:
         return 1, 0.0 if found is None else 1.0
     low, high = (found.value if end is None else end for end in (found.low, found.high))
     return (0, high) if position("order", margin, found) == "contradicted" else (2, low)
@@ -125,7 +125,7 @@ def w8(cells, readout):
         shares = (technique - net) / total
         return resample_seeds(shares[0], shares[1:], rng)
 
-    return [paired("technique − net", grid(cells), estimate)]
+    return [paired("technique − net", grid(cells), estimate, readout)]
 
 
 def w11(cells, readout):

@@ -6,6 +6,7 @@ import numpy as np
 
 from helpers.judging.arms import Arm, paired, same_images
 from helpers.judging.claims import Part, Undecided
+from helpers.judging.competence import FALLEN
 from helpers.judging.statistics import Estimate, paired_difference, paired_values, resample_images, resample_seeds
 from helpers.studies.lightweight_architectures.cells import CONTRASTIVE, NETS, OTHERS, TECHNIQUES, curve, grid, on_the_way
 
@@ -35,7 +36,7 @@ def w5(cells, readout):
 
     parts = []
     for technique in TECHNIQUES:
-        arms = grid(cells, (technique,))
+        arms = _may_fall(grid(cells, (technique,)))
         parts.append(_same_schedule(arms, readout) or paired(f"{technique}: last − plateau's start", arms, estimate))
     return parts
 
@@ -106,7 +107,12 @@ def w10(cells, readout):
         return paired_values(others, byol)
 
     rivals = [name for name in TECHNIQUES if name != "BYOL"]
-    return [paired("others − BYOL", grid(cells, ("BYOL",)) + grid(cells, rivals), estimate)]
+    return [paired("others − BYOL", _may_fall(grid(cells, ("BYOL",)) + grid(cells, rivals)), estimate)]
+
+
+def _may_fall(arms: list[Arm]) -> list[Arm]:
+    """Whether more training hurts, and how steady a technique is, are what these claims ask."""
+    return [replace(arm, excused=(FALLEN,)) for arm in arms]
 
 
 def _split(rows, place: int):

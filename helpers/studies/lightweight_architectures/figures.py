@@ -126,7 +126,7 @@ def cost_fronts(cells: pd.DataFrame, readout: str, scope: str, *, region: str | 
                         "technique": technique,
                         "net": net,
                         "accuracy": mean,
-                        "collapsed": arm.flag == "collapsed",
+                        "collapsed": arm.lost,
                         "energy is": costs["energy is"].iloc[0].partition(":")[0],
                         **costs[[*COSTS, "CO2 (kg)"]].mean(),
                     }
@@ -179,7 +179,7 @@ def frozen_against_tuned(cells: pd.DataFrame, scope: str) -> Figure:
                 if each.n > 1:
                     reach = each.high - each.mean
                     ax.errorbar(found[0].mean, found[1].mean, xerr=reach * x, yerr=reach * y, color=colour, alpha=0.35, lw=1, zorder=1)
-            _mark(ax, found[0].mean, found[1].mean, technique, net, both.flag == "collapsed")
+            _mark(ax, found[0].mean, found[1].mean, technique, net, both.lost)
             runs.append(found[1].n)
         before = [accuracy(untrained(cells, "BYOL", net), f"{readout}_untrained")[0].mean for readout in READOUTS]
         if None not in before:

@@ -12,7 +12,7 @@ TECHNIQUES = ("RotNet", "MoCo v2", "Split-Brain", "SimCLR", "BYOL")
 NETS = ("EfficientNet-lite0", "MobileNetV2", "ResNet-18", "ShuffleNetV2", "SqueezeNet")
 PLAIN = ("VGG-11",)  # without skip connections
 READINGS = ("as_written", "cifar10")
-VARIANTS = ("cpu",)  # to be committed, the main one first
+VARIANTS = ("cpu", "quick")  # to be committed, the main one first
 SHOWN = ("grid", "grid_table", "cost_fronts")  # on the page of the study
 ABOUT = "W8"  # the claim that it is about
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from helpers.core.errors import UserError
 from helpers.methods.base import Card, Method
-from helpers.models.vit import sincos_table
+from helpers.models.vit import placed, sincos_table
 
 
 class MaskedPatches(Method):
@@ -23,6 +23,7 @@ class MaskedPatches(Method):
         loss="mean (x̂ − x)² over the pixels of the patches left out",
         recipe="masked",
     )
+    takes_growing_views = False  # the decoder knows the places of one size
 
     def __init__(self, encoder, views, *, masked: float = 0.75, width: int = 128, depth: int = 2):
         super().__init__(encoder, views)
@@ -61,7 +62,7 @@ class MaskedPatches(Method):
     def embed(self, inputs):
         net, order = self.encoder.net, inputs["order"]
         self.encoder.check_size(inputs["images"])
-        tokens = net._pos_embed(net.patch_embed(inputs["images"]))  # positions first, so that a patch keeps its own
+        tokens = placed(net, inputs["images"])  # positions first, so that a patch keeps its own
         prefix = tokens.shape[1] - order.shape[1]
         seen = torch.cat((tokens[:, :prefix], _at(tokens[:, prefix:], order[:, : self.seen])), 1)
         seen = net.norm(net.blocks(net.norm_pre(seen)))

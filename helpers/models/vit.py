@@ -81,9 +81,16 @@ def positions_at(net: nn.Module, side: int) -> torch.Tensor:
     if "pos_embed" in dict(net.named_buffers(recurse=False)):
         laid_out = sincos_table(side, side, patches.shape[2], own / side, patches.device)[None]
     else:
-        table = patches.float().transpose(1, 2).unflatten(2, (own, own))
-        laid_out = F.interpolate(table, size=(side, side), mode="bicubic", antialias=True).flatten(2).transpose(1, 2)
+        with torch.autocast(patches.device.type, enabled=False):
+            laid_out = _bicubic(own, side, patches.device) @ patches.float()
     return torch.cat((prefix, laid_out.to(prefix.dtype)), 1)
+
+
+def _bicubic(own: int, side: int, device: torch.device) -> torch.Tensor:
+    """Weights [side * side, own * own] that interpolate a square table. As a product its gradient is deterministic on every device,
+    which that of torch's own interpolation is not."""
+    each = torch.eye(own * own, device=device).view(-1, 1, own, own)
+    return F.interpolate(each, size=(side, side), mode="bicubic", antialias=True).flatten(1).T
 
 
 def placed(net: nn.Module, images: torch.Tensor) -> torch.Tensor:

@@ -45,6 +45,7 @@ class Method(nn.Module):
     views_needed = 1
     fewest = 1  # images of a batch, where the loss compares them with each other
     takes_small_views = False
+    takes_growing_views = True  # whether all views may be of another size than the encoder's for a part of the run
     takes_processes = False  # whether a batch may be shared out: the loss gathers it, and nothing else is kept of it
     takes_weights = True  # whether training can begin from an encoder's weights
 
@@ -60,7 +61,8 @@ class Method(nn.Module):
             raise UserError(f"{self.card.title} takes no small views, and the recipe makes {settings.small}. Set small=0 in its options.")
         if settings.small and not encoder.takes_any_size:
             raise UserError(
-                f"{encoder.name} takes one image size, and the recipe makes smaller views too. Set small=0, or use a convolutional net."
+                f"{encoder.name} takes one image size, and the recipe makes smaller views too. Set small=0, or use a convolutional net or a "
+                "ViT pooled by token or avg."
             )
         if settings.small:
             encoder.width_at(min(views.sizes))

@@ -19,7 +19,9 @@ class DINO(Method):
     have length 1 by weight normalisation in the forward pass, and stand still for the share `frozen` of the run.
     Against the paper: 1024 outputs instead of 65536 by default, heads accordingly, and batch norms in the head: without them, as
     the paper has it for ViTs (norm="none"), a small ResNet's embeddings shrink to one direction within a few hundred steps. The
-    teacher's temperature is constant, where the paper warms it up, and weight decay follows no schedule.
+    teacher's temperature is constant, where the paper warms it up, and weight decay follows no schedule. The paper's head starts from a
+    truncated normal of deviation 0.02 (initial=0.02), its last layer stands still for an epoch (frozen = 1 / epochs), and gradients
+    longer than 3 are shortened (training.clip_gradients = 3: ours of all tensors together, its code's of each by itself).
     """
 
     card = Card(
@@ -46,12 +48,15 @@ class DINO(Method):
         momentum: float = 0.99,
         centre_momentum: float = 0.9,
         frozen: float = 0.02,
+        initial: float = 0.0,
     ):
         super().__init__(encoder, views)
         self.temperature, self.teacher_temperature = temperature, teacher_temperature
         self.centre_momentum, self.frozen = centre_momentum, frozen
         self.large = views.settings.count
         self.projector = mlp_head((encoder.width, hidden, hidden, bottleneck), norm=norm, activation="gelu")
+        if initial:  # the deviation that the head's weights start with; 0 leaves torch's own start
+            _start(self.projector, initial)
         self.last = nn.Linear(bottleneck, out, bias=False)
         self.teacher = Average(nn.Sequential(encoder, self.projector), momentum, rising=True)
         self.teacher_last = Average(self.last, momentum, rising=True)
@@ -75,6 +80,15 @@ class DINO(Method):
         self.teacher_last.follow(self.last, progress)
         self.centre.lerp_(self._mean, 1 - self.centre_momentum)
         self._mean = None
+
+
+def _start(head: nn.Module, deviation: float) -> None:
+    """Weights from a truncated normal, biases at zero."""
+    for layer in head.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=deviation)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def _logits(z: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

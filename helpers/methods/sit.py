@@ -5,8 +5,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from helpers.core.errors import UserError, unknown
+from helpers.methods.average import Average
 from helpers.methods.base import Card, Method
-from helpers.methods.losses import nt_xent
+from helpers.methods.losses import moco_v3_contrast, nt_xent
 from helpers.models import mlp_head
 from helpers.views import quarter_turns
 
@@ -20,6 +21,12 @@ class SiT(Method):
     The published model reads the first two tasks from tokens of their own and learns the tasks' weights. Here every net gives
     one pooled feature, so that a ResNet can be trained in exactly the same way, and the loss is the plain sum: a range test
     of learned weights finds the rate at which the weights adapt fastest (tried: 0.4 for a ViT that wants 0.005).
+
+    `released` is the form of the code that the authors published later. A teacher, the average of encoder and projector, reads the
+    clean pictures, and what the student makes of a corrupted view must find what the teacher makes of the other one; half of the
+    pictures lose their blocks to zeros and half to another picture's; a deeper head restores them, and only what was corrupted
+    counts. That code has dropped the rotation, and tasks=("contrast", "inpainting") are its own. Against it: one projector for
+    either form, and blocks of a grid, where its blocks lie anywhere and cover half of a picture (zeros) or three tenths.
     """
 
     card = Card(
@@ -27,6 +34,7 @@ class SiT(Method):
         paper="Atito, Awais, Kittler: SiT: Self-supervised vIsion Transformer (2021)",
         loss="NT-Xent(z, z⁺) + CE(turn) + |x̂ − x|₁",
         recipe="simclr_small",
+        kept="weights alone; as released, the teacher too",
     )
 
     def __init__(
@@ -42,6 +50,8 @@ class SiT(Method):
         activation: str = "relu",
         corrupted: float = 0.3,
         blocks: int = 8,
+        released: bool = False,
+        momentum: float = 0.996,
     ):
         super().__init__(encoder, views)
         for task in tasks:
@@ -57,12 +67,19 @@ class SiT(Method):
         self.temperature = temperature
         self.corrupted = corrupted  # share of the picture replaced by noise
         self.blocks = blocks  # the picture is corrupted in blocks of a blocks x blocks grid
+        self.released = released
         if "contrast" in self.tasks:
             self.projector = mlp_head((encoder.width, hidden, out), norm=norm, activation=activation)
         if "rotation" in self.tasks:
             self.turn = nn.Linear(encoder.width, 4)
         if "inpainting" in self.tasks:
-            self.restore = _restorer(encoder)
+            self.restore = _restorer(encoder, deep=released)
+        self.teacher = None  # `momentum` is its own, where there is one
+        if released and "contrast" in self.tasks:
+            self.teacher = Average(self._student(), momentum, rising=True)
+
+    def _student(self) -> nn.Module:
+        return nn.Sequential(self.encoder, self.projector)
 
     def prepare(self, views, batch):
         pictures = torch.cat(views)
@@ -70,13 +87,19 @@ class SiT(Method):
         if "rotation" in self.tasks:
             turns = torch.randint(0, 4, (len(pictures),), generator=batch.generator, device=pictures.device)
             pictures = quarter_turns(pictures, turns)
-        seen = pictures
+        inputs = {"seen": pictures, "pictures": pictures, "turns": turns, "count": len(views)}
         if "inpainting" in self.tasks:
             grid = torch.rand((len(pictures), 1, self.blocks, self.blocks), generator=batch.generator, device=pictures.device)
             holes = F.interpolate((grid < self.corrupted).float(), size=pictures.shape[-2:], mode="nearest")
-            noise = torch.randn(pictures.shape, generator=batch.generator, device=pictures.device)
-            seen = torch.lerp(pictures, noise, holes)
-        return {"seen": seen, "pictures": pictures, "turns": turns, "count": len(views)}
+            inputs |= {"seen": torch.lerp(pictures, self._filling(pictures, batch.generator), holes), "holes": holes}
+        return inputs
+
+    def _filling(self, pictures, generator):
+        """What stands where a picture is corrupted."""
+        if not self.released:
+            return torch.randn(pictures.shape, generator=generator, device=pictures.device)
+        others = pictures[torch.randperm(len(pictures), generator=generator, device=pictures.device)]
+        return others * torch.randint(0, 2, (len(pictures), 1, 1, 1), generator=generator, device=pictures.device)
 
     def embed(self, inputs):
         def by_sample(x):
@@ -87,28 +110,48 @@ class SiT(Method):
         if "inpainting" in self.tasks:
             feature, maps = self.encoder.features_and_map(seen)
             outputs["restored"] = by_sample(self.restore(maps))
-            outputs["pictures"] = by_sample(inputs["pictures"])
+            outputs |= {key: by_sample(inputs[key]) for key in (("pictures", "holes") if self.released else ("pictures",))}
         else:
             feature = self.encoder(seen)
         outputs["z"] = by_sample(self.projector(feature) if "contrast" in self.tasks else feature.detach())
         if "rotation" in self.tasks:
             outputs["turn"] = by_sample(self.turn(feature))
+        if self.teacher is not None:
+            outputs["teacher"] = by_sample(self.teacher(inputs["pictures"]))
         return outputs
 
     def criterion(self, outputs, batch):
         losses = {}
         if "contrast" in self.tasks:
-            losses["contrast"] = nt_xent(*outputs["z"].unbind(1), self.temperature)
+            losses["contrast"] = self._contrast(outputs)
         if "rotation" in self.tasks:
             losses["rotation"] = F.cross_entropy(outputs["turn"].float().flatten(0, 1), outputs["turns"].flatten(0, 1))
         if "inpainting" in self.tasks:
-            losses["inpainting"] = F.l1_loss(outputs["restored"].float(), outputs["pictures"])
+            errors = F.l1_loss(outputs["restored"].float(), outputs["pictures"], reduction="none" if self.released else "mean")
+            losses["inpainting"] = _mean_over(errors, outputs["holes"]) if self.released else errors
         logs = {f"loss_{task}": value.detach() for task, value in losses.items()}
         return sum(losses.values()), logs
 
+    def _contrast(self, outputs):
+        one, other = outputs["z"].unbind(1)
+        if self.teacher is None:
+            return nt_xent(one, other, self.temperature)
+        clean_one, clean_other = outputs["teacher"].unbind(1)
+        return moco_v3_contrast(one, clean_other, self.temperature) + moco_v3_contrast(other, clean_one, self.temperature)
 
-def _restorer(encoder) -> nn.Module:
-    """From each position of the feature map to the pixels it stands for: one linear map, then the pixels are laid out."""
+    def after_step(self, progress):
+        if self.teacher is not None:
+            self.teacher.follow(self._student(), progress)
+
+
+def _mean_over(errors: torch.Tensor, holes: torch.Tensor) -> torch.Tensor:
+    """The mean over the pixels in the holes; 0 where there are none."""
+    return (errors * holes).sum() / (holes.sum() * errors.shape[2]).clamp(min=1)
+
+
+def _restorer(encoder, *, deep: bool) -> nn.Module:
+    """From each position of the feature map to the pixels it stands for: a linear map, with three layers before it where `deep`, then
+    the pixels are laid out."""
     with torch.no_grad():
         was_training = encoder.training
         encoder.eval()
@@ -120,4 +163,5 @@ def _restorer(encoder) -> nn.Module:
             f"Inpainting needs a feature map that divides the image: {height} does not divide {encoder.image_size}. Use another stem."
         )
     side = encoder.image_size // height
-    return nn.Sequential(nn.Conv2d(channels, 3 * side * side, 1), nn.PixelShuffle(side))
+    before = [layer for _ in range(3 if deep else 0) for layer in (nn.Conv2d(channels, channels, 1), nn.GELU())]
+    return nn.Sequential(*before, nn.Conv2d(channels, 3 * side * side, 1), nn.PixelShuffle(side))

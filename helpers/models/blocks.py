@@ -1,6 +1,7 @@
 """Features from inside an encoder. Some pretexts (RotNet, Split-Brain) serve a probe best some blocks before the last."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import nn
@@ -9,6 +10,7 @@ from helpers.core.errors import UserError, unknown
 from helpers.models.catalogue import find
 from helpers.models.encoders import Encoder
 from helpers.models.nets import Trunk
+from helpers.models.vit import placed
 
 # What a net does one after the other; a named step ends a block, and an unnamed one leads to the next that is named.
 Steps = list[tuple[str | None, Callable]]
@@ -83,7 +85,7 @@ def _steps(encoder: Encoder) -> Steps:
         depth = len(net.blocks)
         ends = {-(-depth * third // 3) for third in (1, 2, 3)}
         blocks = [(f"block{number}" if number in ends else None, block) for number, block in enumerate(net.blocks, 1)]
-        before = [(None, step) for step in (net.patch_embed, net._pos_embed, net.patch_drop, net.norm_pre)]
+        before = [(None, step) for step in (partial(placed, net), net.patch_drop, net.norm_pre)]
         return before + _close(blocks, net.norm)
     raise UserError(f"{encoder.name} has no blocks that can be read. Use a ResNet, ConvNeXt, ViT or one of the light nets.")
 

@@ -15,8 +15,9 @@ STEMS = {
     "cifar_resnet": ("cifar", "stride2"),
     "other": ("imagenet",),
 }
-# Convolutions with a mean over the map behind them: they take images of any size, as views of several sizes need.
-ANY_SIZE = ("resnet", "convnext", "light", "cifar_resnet")
+# These take images of other sizes than their own, as views of several sizes need: convolutions with a mean over the map behind them, and
+# ViTs, whose positions helpers.models.vit lays over another number of patches.
+ANY_SIZE = ("resnet", "convnext", "light", "cifar_resnet", "vit")
 
 
 @dataclass(frozen=True)

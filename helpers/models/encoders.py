@@ -9,6 +9,7 @@ from torch import nn
 from helpers.core.errors import UserError
 from helpers.models.catalogue import ANY_SIZE, find
 from helpers.models.nets import first_layer
+from helpers.models.vit import features_of
 
 
 class Encoder(nn.Module):
@@ -25,7 +26,9 @@ class Encoder(nn.Module):
         self.image_size = image_size
         self.options = options
         self.concat = options.get("pool") == "concat"
-        self.takes_any_size = find(name).family in ANY_SIZE
+        family = find(name).family
+        self.patch = net.patch_embed.patch_size[0] if family == "vit" else None
+        self.takes_any_size = family in ANY_SIZE and not self.concat  # tokens side by side make a feature as wide as there are patches
         self.feature = nn.Identity()
         self.width = self.width_at(image_size)
         if options.get("feature_width"):
@@ -55,9 +58,19 @@ class Encoder(nn.Module):
         """An error where the encoder cannot take images of that size."""
         size = self.image_size
         if images.ndim != 4 or (images.shape[-2:] != (size, size) and not self.takes_any_size):
-            crops = "" if self.takes_any_size else " Views of several sizes (multi-crop) need a convolutional net."
+            crops = (
+                ""
+                if self.takes_any_size
+                else " Views of several sizes (multi-crop) need a convolutional net, or a ViT pooled by token or avg."
+            )
             raise UserError(
                 f"{self.name} was built for images of {size} x {size}, and got {tuple(images.shape)}. Build it with the views' size.{crops}"
+            )
+        height, width = images.shape[-2:]
+        if self.patch and (height != width or height % self.patch):
+            raise UserError(
+                f"{self.name} cuts squares into patches of {self.patch} x {self.patch}, and got images of {height} x {width}. Use views whose "
+                f"sides are multiples of {self.patch}, or a smaller patch."
             )
 
     def _body(self, images: torch.Tensor) -> torch.Tensor:
@@ -65,6 +78,8 @@ class Encoder(nn.Module):
         forward = self.net.forward_features if hasattr(self.net, "forward_features") else self.net
         if images.shape[-2:] == (self.image_size, self.image_size):
             return forward(images)
+        if self.patch:
+            return features_of(self.net, images)
         try:
             return forward(images)
         except RuntimeError as error:

@@ -116,6 +116,7 @@ class Training(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     schedule: one_of("schedule", SCHEDULES) = "one_cycle"
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    clip_gradients: Annotated[float, Field(ge=0)] = 0.0  # the longest a step's gradient may be, all parameters together; 0: any
     precision: one_of("precision", PRECISIONS) = "auto"
     compile: bool = False
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0  # momentum of the average of the encoder that is read; 0: none

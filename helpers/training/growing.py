@@ -12,6 +12,8 @@ class Growing:
         self.method, self.sizes, self.epochs = method, sizes, epochs
         if sizes and not method.encoder.takes_any_size:
             raise UserError(f"{method.encoder.name} takes one image size, so its views cannot grow: leave training.sizes out.")
+        if sizes and not method.takes_growing_views:
+            raise UserError(f"{method.card.title} takes views of one size, so they cannot grow: leave training.sizes out.")
         self.made = {side: method.views.at(side) for _, side in sizes if side != method.views.size}
         for views in self.made.values():
             method.encoder.width_at(min(views.sizes))  # an error where a view is too small for the net

@@ -19,12 +19,13 @@ from helpers.training import checkpoints
 from helpers.training.accumulation import as_one
 from helpers.training.averaged import Averaged
 from helpers.training.compiled import compiled
+from helpers.training.gradients import settled
 from helpers.training.group import Group
 from helpers.training.growing import Growing
 from helpers.training.optimizers import build_optimizer, set_rate
 from helpers.training.schedules import schedule_point
 from helpers.training.stopping import Stopped
-from helpers.training.watch import first_layer_gradient, spread_and_rank
+from helpers.training.watch import spread_and_rank
 
 CHECK_EVERY = 50  # steps between two looks at the losses; each look waits for the device
 POSITION = ("epoch", "step", "total", "seconds", "first_loss")  # of a run, as its checkpoint has them
@@ -40,6 +41,7 @@ class TrainSettings:
     momentum: float = 0.9
     schedule: str = "one_cycle"
     warmup_epochs: float = 0.0
+    clip_gradients: float = 0.0  # the longest that the gradient of a step may be, all parameters together; 0 leaves it as it is
     accumulate: int = 1  # batches gathered into one step; their negatives are shared
     precision: str = "auto"  # of core.devices.PRECISIONS
     compile: bool = False  # pays back after some hundreds of steps on a GPU, seldom on a CPU
@@ -142,9 +144,7 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         with self._memory_named():
             loss, logs = self._backward(group)
-            if self.group:
-                self.group.average(self.method.parameters())
-            logs = logs | {"first_layer_gradient": first_layer_gradient(self.method)}
+            logs = logs | settled(self.method, self.group, self.settings.clip_gradients)
             self.optimizer.step()
         if self.first_step_seconds is None:
             wait(self.device)

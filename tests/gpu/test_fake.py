@@ -40,20 +40,20 @@ def split(count=32):
 
 
 @functools.cache
-def built(name, encoder):
+def built(name, encoder, **options):
     """Outside the mode, with content; or the words with which a method refuses the net, which its own tests check."""
     net, recipe = build_encoder(encoder, 32, **NETS[encoder]), METHODS[name].card.recipe
     views = make_views(recipe, 32, **({"small": 0} if RECIPES[recipe].small and not net.takes_any_size else {}))
-    options = {key: value for key, value in GIVEN.items() if key in method_options(name)} | FEW.get(name, {})
+    options = {key: value for key, value in GIVEN.items() if key in method_options(name)} | FEW.get(name, {}) | options
     try:
         return METHODS[name](net, views, **options)
     except UserError as refusal:
         return str(refusal)
 
 
-def method_of(name, encoder="resnet_tiny", kind=None, plain=False):
+def method_of(name, encoder="resnet_tiny", kind=None, plain=False, **options):
     with torch.utils._python_dispatch._disable_current_modes():
-        method = built(name, encoder)
+        method = built(name, encoder, **options)
         if isinstance(method, str):
             pytest.skip(method)
         method = copy.deepcopy(method)
@@ -90,9 +90,13 @@ def test_a_step(name, encoder, precision, card):
     assert run.step == 1 and run.losses[0].shape == ()
 
 
-@pytest.mark.parametrize("changes", [{"average": 0.9}, {"sizes": ((0.0, 16), (0.5, 32))}])
-def test_levers_of_the_race(changes, card):
+@pytest.mark.parametrize("changes", [{"average": 0.9}, {"sizes": ((0.0, 16), (0.5, 32))}, {"clip_gradients": 3.0}])
+def test_levers_of_a_run(changes, card):
     on_card(stepped(method_of("simclr"), steps=2, **changes))
+
+
+def test_sit_as_released(card):
+    on_card(stepped(method_of("sit", "vit_micro", released=True)))
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

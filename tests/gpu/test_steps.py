@@ -114,6 +114,17 @@ def test_no_optimizer_waits(optimizer, device, no_waiting):
     assert run.step == 2
 
 
+def test_shortening_gradients_waits_for_nothing(device, no_waiting):
+    run = training(make("simclr"), device, clip_gradients=1e-3)
+    stream = run.batches.epoch(0)
+    run.take([next(stream)])
+    batch = next(stream)
+    with no_waiting:
+        run.take([batch])
+    length = torch.stack([p.grad.norm() for p in run.method.parameters() if p.grad is not None]).norm()
+    assert length.item() == pytest.approx(1e-3, rel=1e-2)
+
+
 def test_accumulation_waits_for_nothing(device, no_waiting):
     run = training(make("simclr"), device, accumulate=2)
     stream = run.batches.epoch(0)
@@ -158,10 +169,10 @@ def test_a_resumed_run_is_the_run_left_alone(tmp_path, precision, optimizer, dev
     assert [key for key in expected if not torch.equal(expected[key], found[key])] == []
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_step_has_deterministic_kernels(name, device, same_every_time, recwarn):
+@pytest.mark.parametrize(("name", "encoder"), [*((name, "resnet_tiny") for name in METHODS), ("dino", "vit_micro")])
+def test_a_step_has_deterministic_kernels(name, encoder, device, same_every_time, recwarn):
     """What has none is named by torch in a warning; a run that meets it is not resumed bit for bit."""
-    run = training(make(name), device)
+    run = training(make(name, encoder), device)
     run.take([next(run.batches.epoch(0))])
     assert [str(warning.message) for warning in recwarn if "deterministic" in str(warning.message)] == []
 

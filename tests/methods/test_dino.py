@@ -83,6 +83,34 @@ def test_the_last_layer_is_weight_normalised(contract):
     assert method.criterion(outputs, batch)[0].item() == pytest.approx(before.item(), rel=1e-5)
 
 
+def test_a_row_of_the_last_layer_has_length_one_whatever_it_learns(contract):
+    """Weight normalisation with its gain fixed at 1: a gradient along a row is none."""
+    method = dino(contract)
+    method.loss(*contract.step(method))[0].backward()
+    along = (method.last.weight.grad * method.last.weight.detach()).sum(1)
+    assert along.abs().max() < 1e-5 * method.last.weight.grad.norm() and method.last.weight.grad.abs().sum() > 0
+
+
+def test_it_stands_still_for_exactly_the_first_epoch(contract):
+    for epochs, steps in ((3, 7), (7, 11), (100, 97)):
+        method = dino(contract, frozen=1 / epochs)
+        still = [step / (steps * epochs) < method.frozen for step in range(2 * steps)]
+        assert still == [True] * steps + [False] * steps
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_the_head_starts_as_the_papers_where_it_is_asked_to(contract, norm):
+    options = {"norm": norm, "hidden": 256, "bottleneck": 64}
+    usual, papers = dino(contract, **options), dino(contract, initial=0.02, **options)
+    layers = [layer for layer in papers.projector if isinstance(layer, torch.nn.Linear)]
+    assert len(layers) == 3
+    for layer in layers:
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.05) and layer.weight.abs().max() < 2
+        assert layer.bias is None or not layer.bias.any()
+    assert usual.projector[0].weight.std() > 0.03 and torch.equal(papers.teacher.network[1][0].weight, layers[0].weight)
+    assert torch.equal(usual.encoder.first_layer.weight, papers.encoder.first_layer.weight)
+
+
 def test_the_centre_moves_after_the_step_alone_to_the_mean_of_the_teachers_logits(contract):
     method = dino(contract, centre_momentum=0.9)
     views, batch = contract.step(method)
@@ -125,7 +153,7 @@ def test_small_views_are_seen_by_the_student_alone(contract):
     assert outputs["z"].shape[1] == method.large + method.views.settings.small
     assert contract.gradients(method, 32) == []
     with pytest.raises(UserError, match="one image size"):
-        dino(contract, "vit_micro", recipe="swav_small")
+        dino(contract, "vit_micro", recipe="swav_small", net={"pool": "concat"})
 
 
 def test_one_view_is_refused(contract):

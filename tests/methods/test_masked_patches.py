@@ -74,8 +74,38 @@ def test_the_loss_is_the_mean_square_over_what_was_left_out(contract):
 @pytest.mark.parametrize("options", [{}, {"pool": "avg"}, {"positions": "sincos"}])
 def test_gradients_reach_every_trained_parameter(contract, options):
     method = masked_patches(encoder_options=options)
-    # an average over the patches has its own norm, behind all that the decoder sees: it stays as it began
+    # an average over the patches has its own norm, behind all that the decoder sees: it stays as it began, unless final_norm is asked for
     assert contract.gradients(method, 32) == (["encoder.net.fc_norm.weight"] if options == {"pool": "avg"} else [])
+
+
+@pytest.mark.parametrize("pool", ["token", "avg"])
+def test_the_decoder_reads_tokens_behind_the_norm_that_evaluation_reads(contract, pool):
+    """The final norm is doubled: tokens that passed it are doubled too, those before it are as they were."""
+    method = masked_patches(encoder_options={"pool": pool}, final_norm=True).eval()
+    net, given = method.encoder.net, []
+    norm = net.norm if pool == "token" else net.fc_norm
+    assert isinstance(norm, torch.nn.LayerNorm)
+    method.enter.register_forward_pre_hook(lambda module, args: given.append(args[0].detach().clone()))
+    inputs = method.prepare(*contract.step(method))
+    method.embed(inputs)
+    with torch.no_grad():
+        norm.weight.mul_(2)
+    method.embed(inputs)
+    torch.testing.assert_close(given[1], 2 * given[0])
+
+
+@pytest.mark.parametrize("pool", ["token", "avg"])
+def test_the_weights_of_the_final_norm_get_gradients(contract, pool):
+    method = masked_patches(encoder_options={"pool": pool}, final_norm=True)
+    assert contract.gradients(method, 32) == []
+    norm = method.encoder.net.norm if pool == "token" else method.encoder.net.fc_norm
+    assert norm.weight.grad.abs().sum() > 0 and norm.bias.grad.abs().sum() > 0
+
+
+def test_a_class_tokens_vit_computes_the_same_with_it_and_without(contract):
+    methods = [masked_patches(final_norm=final) for final in (False, True)]
+    losses = [method.loss(*contract.step(method))[0] for method in methods]
+    assert torch.equal(*losses)
 
 
 @pytest.mark.parametrize("encoder", ["resnet_tiny", "convnext_micro", "mobilenetv2"])

@@ -88,4 +88,4 @@ def test_refusals(images):
     with pytest.raises(UserError, match="regnetx_002 has no blocks"):
         block_names(build_encoder("regnetx_002", 32))
     with pytest.raises(UserError, match="multi-crop"):
-        intermediate(build_encoder("vit_micro", 64), images)
+        intermediate(build_encoder("vit_micro", 64, pool="concat"), images)

@@ -56,6 +56,9 @@ def test_what_a_name_stands_for_never_changes():
     options = {name: {k: str(p.default) for k, p in method_options(name).items()} for name in METHODS}
     assert options["moco_v1"].pop("hidden") == "0", "an option that came later stands for what was there before"
     assert options["simclr"].pop("decoupled") == "False"
+    assert options["masked_patches"].pop("final_norm") == "False"
+    assert options["dino"].pop("initial") == "0.0"
+    assert (options["sit"].pop("released"), options["sit"].pop("momentum")) == ("False", "0.996")
     assert digest(options) == "84ccd97e4899"
 
 

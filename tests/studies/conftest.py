@@ -104,7 +104,11 @@ def record_of(technique: str, net: str, seed: int, collapsed: bool = False):
         evaluations |= {"linear_untrained": {"top1": 30.0}, "finetune_untrained": {"top1": 42.0}}
     return SimpleNamespace(
         id=run,
-        config={"training": {"batch_size": 64}, "method": {"name": METHOD[technique], "options": {}}, "encoder": {"options": {"width": 0.5}}},
+        config={
+            "training": {"batch_size": 64},
+            "method": {"name": METHOD[technique], "options": {}},
+            "encoder": {"options": {"width": 0.5}},
+        },
         manifest={
             "classes": CLASSES,
             "encoder": net.lower(),

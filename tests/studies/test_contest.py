@@ -17,7 +17,8 @@ from helpers.report.range_figure import range_test_curves
 from helpers.studies.backbone_contest import claims as contest
 from helpers.studies.backbone_contest import figures as contest_figures
 from helpers.studies.backbone_contest import tables as contest_tables
-from helpers.studies.backbone_contest.claims import ALONE, BACKBONES, CLAIMS, OPTIMIZERS, REFERENCE, TRIPLE
+from helpers.studies.backbone_contest.claims import ALONE, BACKBONES, CLAIMS, OPTIMIZERS, REFERENCE, RELEASED, TRIPLE
+from helpers.studies.open import opened, parameters_of
 
 IMAGES = 10_000
 LABELS = (np.arange(IMAGES) % 10).astype(np.uint8)
@@ -142,6 +143,33 @@ def test_the_other_readings_and_scopes(cells):
     assert (paper.loc["C2c", "verdict"], paper.loc["C3", "verdict"]) == ("supported", "supported")
     knn = verdicts(cells, readout="knn200_t0.1")
     assert knn.loc["C1", "verdict"] == "supported" and knn.loc["C1", "ours"] != verdicts(cells).loc["C1", "ours"]
+
+
+def test_sits_released_form_has_to_hold_too_where_it_was_asked_for(cells):
+    asked = [
+        pd.concat([cells, pd.DataFrame([row("fairness", "ViT", REFERENCE, s, right, RELEASED) for s in range(3)])]) for right in (88, 71)
+    ]
+    both, one = (verdicts(each).loc["C4"] for each in asked)
+    assert both["verdict"] == "supported" and len(both["runs"].split()) == 9
+    assert one["verdict"] == "contradicted" and one["ours"] == pytest.approx(1, abs=2)
+    missing = verdicts(asked[0].assign(record=asked[0]["record"].where(asked[0]["pretext"] != RELEASED, None))).loc["C4"]
+    assert missing["verdict"] == "undecided" and f"no run of ViT ({RELEASED})" in missing["reason"]
+    assert len(verdicts(cells).loc["C4", "runs"].split()) == 6  # else nothing of it stands anywhere
+    assert RELEASED not in set(contest_tables.fairness_table(cells)[0]["pretext"])
+    frame, _ = contest_tables.fairness_table(asked[0])
+    assert frame.set_index("pretext").loc[RELEASED, "ours"] == pytest.approx(88, abs=2)
+    labels = words(contest_figures.fairness_plot(asked[0], "linear", "reduced"))
+    assert "ViT, three pretexts as released (n = 3)" in labels
+
+
+def test_the_released_form_is_asked_for_by_its_seeds_alone():
+    plain, more = (opened("backbone_contest", {"preset": "cpu"} | asked) for asked in ({}, {"released_seeds": 2}))
+    added = [cell for cell in more.grid if cell.place["pretext"] == RELEASED]
+    assert [cell for cell in more.grid if cell not in added] == plain.grid and [cell.config.seed for cell in added] == [0, 1]
+    triple = next(cell.config for cell in plain.grid if cell.place["pretext"] == TRIPLE and cell.place["backbone"] == "ViT")
+    options = triple.method.options | {"released": True}
+    assert added[0].config == triple.model_copy(update={"method": triple.method.model_copy(update={"options": options})})
+    assert "released_seeds" in parameters_of("backbone_contest")
 
 
 def test_a_reversed_truth_is_contradicted(cells):

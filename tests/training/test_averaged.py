@@ -18,12 +18,12 @@ from helpers.views import make_views
 CPU = torch.device("cpu")
 
 
-def training(folder=None, seed=0, encoder="resnet_tiny", views=None, **changes):
+def training(folder=None, seed=0, encoder="resnet_tiny", views=None, method="simclr", **changes):
     torch.manual_seed(seed)
     rng = np.random.default_rng(0)
     split = Split(rng.integers(0, 256, (48, 3, 32, 32), dtype=np.uint8), np.arange(48) % 4)
-    net = build_encoder(encoder, 32, stem="stride2" if encoder == "resnet_tiny" else "patch8")
-    method = METHODS["simclr"](net, make_views("simclr_small", 32, **(views or {})))
+    net = build_encoder(encoder, 32, stem={"resnet_tiny": "stride2", "vit_micro": "patch8"}.get(encoder, "auto"))
+    method = METHODS[method](net, make_views("simclr_small", 32, **(views or {})))
     given = {"epochs": 3, "optimizer": "sgd", "rate": 0.02, "precision": "fp32", "checkpoint_seconds": 0.0} | changes
     return Training(method, Batches(split, 16, CPU, seed=0), TrainSettings(**given), CPU, folder=folder)
 
@@ -101,8 +101,15 @@ def test_sides_and_what_they_cost():
 
 
 def test_a_net_of_one_size_cannot_grow():
-    with pytest.raises(UserError, match="vit_micro takes one image size.*leave training.sizes out"):
-        training(encoder="vit_micro", sizes=((0.0, 16),))
+    with pytest.raises(UserError, match="regnetx_002 takes one image size.*leave training.sizes out"):
+        training(encoder="regnetx_002", sizes=((0.0, 16),))
+
+
+def test_a_vit_grows_and_the_decoder_of_masked_patches_does_not():
+    grown = training(encoder="vit_micro", sizes=((0.0, 16), (0.5, 32)), epochs=2)
+    assert len(grown.run()) == 2
+    with pytest.raises(UserError, match="takes views of one size.*leave training.sizes out"):
+        training(method="masked_patches", encoder="vit_micro", sizes=((0.0, 16),))
 
 
 def test_a_config_refuses_what_makes_no_sense_and_defaults_change_no_id():

@@ -15,9 +15,10 @@ from helpers.judging.claims import Undecided, judge_study
 from helpers.judging.competence import FALLEN, REASONS
 from helpers.judging.statistics import Estimate, difference_of_groups, paired_values
 from helpers.runs import records
-from helpers.studies.backbone_contest.settings import ALONE, BACKBONES, OPTIMIZERS, REFERENCE, TRIPLE
+from helpers.studies.backbone_contest.settings import ALONE, BACKBONES, OPTIMIZERS, REFERENCE, RELEASED, TRIPLE
 
 SEPARATE = (8, 9, 1)  # CIFAR-10's ship, truck and automobile
+SHORT = {ALONE: "contrast", TRIPLE: "three pretexts", RELEASED: "three pretexts as released"}
 
 
 published = partial(studies.published, "backbone_contest")
@@ -41,6 +42,12 @@ def pretext_arm(cells: pd.DataFrame, backbone: str, pretext: str) -> Arm:
     return own if own.records else arm(cells, name, part="contest", backbone=backbone, pretext=pretext, optimizer=REFERENCE)
 
 
+def fairness_arms(cells: pd.DataFrame) -> list[tuple[str, str]]:
+    """(backbone, pretext) of the fairness test: ViT and ResNet under one pretext and three, and SiT's released form where it was asked for."""
+    asked = [("ViT", RELEASED)] if (cells["pretext"] == RELEASED).any() else []
+    return [("ViT", ALONE), ("ViT", TRIPLE), *asked, ("ResNet", ALONE), ("ResNet", TRIPLE)]
+
+
 def rate_arm(cells: pd.DataFrame, backbone: str, schedule: str, factor: float) -> Arm:
     """A backbone trained at a multiple of its range-tested rate; at a wrong one it may fail."""
     name = f"{backbone}, {schedule}, {factor:g} x rate"
@@ -52,7 +59,7 @@ def range_tests(cells: pd.DataFrame) -> pd.DataFrame:
     """A row for each range test that the runs asked for: backbone, optimizer, run (its id), record or None."""
     asked = {}
     for row in cells[cells["test"] != ""].itertuples():
-        family = row.optimizer.split(" @")[0] + ("" if row.pretext == ALONE else ", three pretexts")
+        family = row.optimizer.split(" @")[0] + ("" if row.pretext == ALONE else f", {SHORT[row.pretext]}")
         asked.setdefault((row.backbone, family), row.test)
     rows = [{"backbone": b, "optimizer": o, "run": run, "record": records.find(run)} for (b, o), run in asked.items()]
     return pd.DataFrame(rows, columns=["backbone", "optimizer", "run", "record"])
@@ -102,11 +109,10 @@ def c3(cells, readout, reading):
 
 
 def c4(cells, readout, reading):
-    return [
-        contrast(
-            "three pretexts − contrast alone", [(pretext_arm(cells, "ViT", TRIPLE), 1.0), (pretext_arm(cells, "ViT", ALONE), -1.0)], readout
-        )
-    ]
+    """In our form of SiT, and in the released one as well where it was asked for: then the claim has to hold in both."""
+    forms = [pretext for backbone, pretext in fairness_arms(cells) if backbone == "ViT" and pretext != ALONE]
+    alone = pretext_arm(cells, "ViT", ALONE)
+    return [contrast(f"{SHORT[form]} − contrast alone", [(pretext_arm(cells, "ViT", form), 1.0), (alone, -1.0)], readout) for form in forms]
 
 
 def c5(cells, readout, reading):

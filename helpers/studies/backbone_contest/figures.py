@@ -139,8 +139,8 @@ def cka_matrix(cells: pd.DataFrame, scope: str) -> Figure:
 
 def fairness_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     """The fairness test the paper argues for: ViT under one and three pretexts, ResNet under both."""
-    figure, ((axes,),) = canvas(height=3.4)
-    bars = [("ViT", ALONE), ("ViT", TRIPLE), ("ResNet", ALONE), ("ResNet", TRIPLE)]
+    bars = contest.fairness_arms(cells)
+    figure, ((axes,),) = canvas(height=3.4 + 0.7 * (len(bars) - 4))
     prior = contest.published()["prior"]
     theirs = {("ViT", TRIPLE): prior["sit_vit"], ("ResNet", ALONE): prior["simclr_resnet56"]}
     for place, (backbone, pretext) in enumerate(bars):
@@ -163,9 +163,14 @@ def fairness_plot(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
                 label="published" if place == 1 else None,
             )
     counts = [len(contest.pretext_arm(cells, *bar).records) for bar in bars]
-    names = [f"{b}, {'contrast' if p == ALONE else 'three pretexts'} (n = {n})" for (b, p), n in zip(bars, counts, strict=True)]
-    axes.set_yticks(range(4), names)
-    axes.set(xlim=(0, 100), ylim=(3.6, -0.6), title=f"One pretext or three [{scope}]", xlabel=f"test accuracy, {readout} (%)\n{INTERVALS}")
+    names = [f"{b}, {contest.SHORT[p]} (n = {n})" for (b, p), n in zip(bars, counts, strict=True)]
+    axes.set_yticks(range(len(bars)), names)
+    axes.set(
+        xlim=(0, 100),
+        ylim=(len(bars) - 0.4, -0.6),
+        title=f"One pretext or three [{scope}]",
+        xlabel=f"test accuracy, {readout} (%)\n{INTERVALS}",
+    )
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 

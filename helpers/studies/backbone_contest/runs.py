@@ -2,7 +2,7 @@
 
 from helpers.runs.config import RangeTest, RunConfig
 from helpers.runs.plan import Cell
-from helpers.studies.backbone_contest.settings import ALONE, REFERENCE, TRIPLE, Settings
+from helpers.studies.backbone_contest.settings import ALONE, REFERENCE, RELEASED, TRIPLE, Settings
 
 
 def cells(s: Settings) -> list[Cell]:
@@ -22,8 +22,8 @@ def cells(s: Settings) -> list[Cell]:
     def rate(factor: float) -> RangeTest:
         return RangeTest(factor=3 / 8 * factor, **steps)
 
-    def run(backbone: str, seed: int, method: str = "simclr", compared: bool = False, **changes) -> RunConfig:
-        method = {"name": method, "options": {"temperature": s.temperature, **s.heads[backbone]}}
+    def run(backbone: str, seed: int, method: str = "simclr", compared: bool = False, form: dict | None = None, **changes) -> RunConfig:
+        method = {"name": method, "options": {"temperature": s.temperature, **s.heads[backbone], **(form or {})}}
         read = {"evaluation": evaluation | ({} if compared or s.features == "all" else {"cka": False})}
         return RunConfig(**base | read, encoder=s.encoders[backbone], method=method, training=common | changes, seed=seed)
 
@@ -52,6 +52,11 @@ def cells(s: Settings) -> list[Cell]:
         for backbone in ("ViT", "ResNet")
         if backbone in s.backbones
         for seed in range(s.fairness_seeds if backbone == "ViT" else min(s.fairness_seeds, s.optimizer_seeds))
+    ]
+    found += [  # and once more on the ViT in the form that SiT's authors released
+        Cell(run("ViT", seed, "sit", form={"released": True}, **training[REFERENCE]), place("fairness", "ViT", pretext=RELEASED))
+        for seed in range(s.released_seeds)
+        if "ViT" in s.backbones
     ]
     found += contest([name for name in s.optimizers if name != REFERENCE])
     return found + ([Cell(headline(s, base), place("headline", "ResNet", s.headline["optimizer"]))] if s.headline else [])

@@ -12,6 +12,7 @@ from helpers.studies.settings import BACKBONES, Above, Batch, Count, Readout, St
 OPTIMIZERS = ("LAMB", "RAdam @3/8", "AdamW @3/8", "AdamW @1/10")
 REFERENCE = "RAdam @3/8"  # the column that decides
 ALONE, TRIPLE = "contrast", "contrast + rotation + inpainting"
+RELEASED = f"{TRIPLE} (as released)"  # the same three in the form of the authors' later code (helpers.methods.sit)
 READINGS = ("as_written", "fair", "as_run")
 VARIANTS = ("cpu", "cpu-fair", "quick", "quick-fair", "quick-as_run")  # to be committed, the main one first
 SHOWN = ("accuracy_by_backbone", "optimizers", "headline")  # on the page of the study
@@ -27,6 +28,7 @@ class Settings(StudySettings):
     seeds: Positive  # of the RAdam column, which decides C1
     optimizer_seeds: Count  # of the other columns
     fairness_seeds: Count  # of SiT's three tasks on the ViT; the ResNet gets no more than optimizer_seeds
+    released_seeds: Count = 0  # of the three tasks on the ViT in the form that SiT's authors released
     sensitivity_seeds: Count  # of the sweep over wrong rates
     sensitive: one_of("backbone", BACKBONES) = "ResNet"  # the backbone that is trained at them
     sensitivity_factors: list[Above] = [0.1, 1.0, 10.0]

@@ -23,32 +23,7 @@ from helpers.runs.plan import Cell, collect
 from helpers.runs.run import encoder_file, run
 from helpers.runs.sweep import sweep
 from helpers.training import Training
-
-SMALL = {
-    "data": {"dataset": "embedded", "train_images": 256, "test_images": 64},
-    "encoder": {"name": "resnet_tiny", "stem": "stride2"},
-    "method": {"name": "simclr", "options": {"temperature": 0.1, "hidden": 32, "out": 16}},
-    "training": {"epochs": 3, "batch_size": 64, "optimizer": "radam", "rate": 1e-3},
-    "evaluation": {"maps": 50},
-}
-
-
-@pytest.fixture
-def house(tmp_path, monkeypatch):
-    """Records and checkpoints of this test alone; packs are shared, for they depend on nothing here."""
-    monkeypatch.setenv("RUNS_DIR", str(tmp_path / "runs"))
-    packs = tmp_path / "cache" / "packs"
-    packs.parent.mkdir()
-    from helpers.core.files import cache_dir
-
-    (cache_dir() / "packs").mkdir(parents=True, exist_ok=True)
-    packs.symlink_to(cache_dir() / "packs")
-    monkeypatch.setenv("CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path
-
-
-def small(**changes):
-    return RunConfig(**{key: value | changes.get(key, {}) if isinstance(value, dict) else value for key, value in SMALL.items()})
+from tests.small_run import SMALL, small
 
 
 def run_with_many_checkpoints(config, folders):

@@ -52,6 +52,8 @@ def test_a_record_holds_every_checkpoint_that_was_due():
     block = record.evaluations["linear_block"]
     assert block["blocks"][block["block"]] == block["top1"] and len(block["blocks"]) == 4
     assert {"linear_untrained", "finetune_untrained"} <= set(record.evaluations)
+    for name in ("linear", "finetune", "finetune_untrained"):
+        assert 0 < record.evaluations[name]["train_top1"] <= 100
     assert {"tinted.blue", "tinted.red", "neighbours.euclidean.images", "map.images", "examples.worst.images"} <= set(arrays)
     assert record.manifest["collapsed"] in (True, False) and record.manifest["training_flops"] > 0
 

@@ -245,7 +245,7 @@ def _blocks(config: RunConfig, images: Material, method: Method, device: torch.d
     found = probe_blocks(
         method.encoder, method.views, images.bank, images.test, len(images.dataset.classes), **_read(config, images, device)
     )
-    told = {"top1": found.top1[found.best], "block": found.best, "blocks": found.top1}
+    told = {"top1": found.top1[found.best], "block": found.best, "blocks": found.top1, "folds": found.folds}
     return {"linear_block": told}, {"linear_block.predictions": small(found.predictions.cpu().numpy())}
 
 

@@ -7,7 +7,10 @@
 These are standardised within the model, which gives the head weights of the same scale whatever the net; encoder and head have a rate
 each, and both warm up. Running statistics of batch normalisation are taken anew from the labelled images, before the head is fitted (a
 pretext's are of other views, and an untrained encoder has none) and after the last step (those of few steps lag behind the weights).
-An untrained encoder is treated alike, head and all, so that only the weights to begin with differ.
+
+An untrained encoder is treated alike, head and all, so that only the weights to begin with differ. Its probe has learnt noise by heart,
+and such a head teaches the encoder noise: an untrained MobileNetV2 stayed at chance, where from zeros it learnt. So the head is scaled by
+what it was worth on images held out of the probe, which is next to nothing there, and most of it after a pretext.
 """
 
 import copy
@@ -114,8 +117,8 @@ def _zeros(width: int, classes: int) -> nn.Linear:
 
 def _probed(found: Fitted) -> tuple[Standardised, nn.Linear]:
     head = nn.Linear(*found.weights.shape, device=found.weights.device)
-    head.weight.data.copy_(found.weights.T)
-    head.bias.data.copy_(found.bias)
+    head.weight.data.copy_(found.trust * found.weights.T)
+    head.bias.data.copy_(found.trust * found.bias)
     return Standardised(found.mean, found.std), head
 
 

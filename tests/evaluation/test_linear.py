@@ -183,6 +183,12 @@ def test_of_few_labels_each_is_held_out_once_and_of_many_a_tenth(monkeypatch, co
     assert result.folds == folds and held == ([count // 5] * 5 if folds == 5 else [count // 10])
 
 
+def test_a_classifier_is_trusted_as_far_as_it_holds_on_images_held_out(sets):
+    train, _ = sets
+    guessed = Features(train.x[:200], train.y[torch.randperm(200, generator=torch.Generator().manual_seed(0))])
+    assert linear.fit(train, 10).trust > 0.5 and linear.fit(guessed, 10).trust < 0.3
+
+
 def test_a_fit_scores_what_it_was_fitted_on(sets):
     train, test = sets
     found, result = linear.fit(train, 10), probe(train, test, 10)

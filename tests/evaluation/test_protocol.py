@@ -194,7 +194,7 @@ def test_the_head_begins_as_the_probe(encoder, splits):
     settled = copy.deepcopy(encoder)
     settle(settled, [(images, None) for images in seen], torch.device("cpu"), "fp32")
     frozen = probe(extract(settled, Corners(), splits[0], indices=indices, **how), extract(settled, Corners(), splits[1], **how), 4)
-    assert (got.predictions == frozen.predictions).float().mean() > 0.95
+    assert (got.predictions == frozen.predictions).float().mean() > 0.95  # whatever its trust, which scales all scores alike
 
 
 def test_settled_statistics_are_the_mean_over_the_batches_and_nothing_else_moves(encoder):

@@ -104,7 +104,7 @@ def test_a_run_that_cannot_be_read_out_is_not_trained():
 
 
 def test_a_record_holds_every_reading(monkeypatch):
-    asked, seen = config(pictures=True), []
+    asked, seen = config(pictures=True, recipe="from_probe"), []
     real = reader.finetune
     monkeypatch.setattr(reader, "finetune", lambda *given, **how: seen.append(how) or real(*given, **how))
     record = run(asked, "cpu")
@@ -129,7 +129,7 @@ def test_a_record_holds_every_reading(monkeypatch):
     for first, second in zip(before, after, strict=True):
         assert np.array_equal(first.pop("indices"), second.pop("indices")) and first.pop("test_indices") is second.pop("test_indices")
         assert first == second
-    assert len(on_way) == 2
+    assert len(on_way) == 2 and {how["recipe"] for how in seen if "recipe" in how} == {"from_probe"}
 
 
 def test_an_interruption_loses_no_reading(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from helpers.evaluation.finetune import BATCH_SIZE, epochs_of
 from helpers.judging.claims import SEEDS_NEEDED, Part, read_claims
 from helpers.models import build_encoder, macs
 from helpers.runs import records
@@ -136,9 +137,9 @@ def _counts(config: RunConfig) -> Mapping[str, float]:
             max(asked.labels.steps * asked.labels.batch_size, asked.labels.epochs * share * count) for share in asked.labels.fractions
         ]
         read += 2 * asked.labels.draws * sum(labelled) * 3
-    read += (
-        asked.finetune_epochs * len(images.labelled) * 3 * (1 + config.training.epochs // (asked.finetune_every or config.training.epochs))
-    )
+    if asked.finetune_epochs:
+        over = epochs_of(len(images.labelled), BATCH_SIZE, asked.finetune_epochs, asked.finetune_steps) * len(images.labelled)
+        read += over * 3 * (1 + config.training.epochs // (asked.finetune_every or config.training.epochs))
     return {
         "steps": config.training.epochs * ((config.training.epoch_images or count) // batch),
         "flops": one * 3 * area * batch,

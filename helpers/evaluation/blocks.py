@@ -14,10 +14,11 @@ class Blocks:
     best: str
     top1: dict[str, float]
     predictions: object  # of the best block
+    folds: int | None  # in which each weight decay was chosen, as in Probe
 
 
 def probe_blocks(encoder, views, train_split, test_split, classes: int, *, device, train_indices=None, test_indices=None, precision="auto"):
-    """Probe every block alike; which one counts is chosen on the slice of train that each probe holds out."""
+    """Probe every block alike; which one counts is chosen on what each probe holds out of train."""
     found = {}
     for name in block_names(encoder):
         part, read = at_block(encoder, name), {"device": device, "precision": precision}
@@ -25,4 +26,4 @@ def probe_blocks(encoder, views, train_split, test_split, classes: int, *, devic
         test = extract(part, views, test_split, indices=test_indices, **read)
         found[name] = probe(train, test, classes)
     best = max(found, key=lambda name: max(found[name].validation.values()))
-    return Blocks(best, {name: result.top1 for name, result in found.items()}, found[best].predictions)
+    return Blocks(best, {name: result.top1 for name, result in found.items()}, found[best].predictions, found[best].folds)

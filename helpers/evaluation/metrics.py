@@ -18,6 +18,8 @@ class Probe:
     weight_decay: float
     validation: dict[float, float] = field(default_factory=dict)
     classifier: tuple[torch.Tensor, torch.Tensor] | None = None  # of a linear probe: weights [D, C] and bias [C] on raw features
+    train_top1: float | None = None  # on the images it was fitted on
+    folds: int | None = None  # in which a linear probe chose its weight decay; 1: one held-out tenth
     ranks: torch.Tensor | None = None  # how many classes score higher than the true one: below k means right among the first k
 
 

@@ -50,7 +50,8 @@ def evaluate(
     result = None
     if linear:
         result = probe(train, test, classes, seed=seed)
-        keep("linear", result.predictions, top3=result.top3, top5=result.top5, weight_decay=result.weight_decay)
+        told = {name: getattr(result, name) for name in ("top3", "top5", "train_top1", "weight_decay", "folds")}
+        keep("linear", result.predictions, **told)
     possible = [(k, temperature) for temperature in temperatures for k in ks if k <= len(train.x)]
     if possible:
         for setting, predictions in zip(possible, knn.predict_many(train.x, train.y, test.x, possible, classes), strict=True):

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from helpers.core.devices import PRECISIONS
 from helpers.core.errors import nearest, pick
 from helpers.core.sections import Positive, Section, Share, known, one_of
+from helpers.evaluation.finetune import RECIPES as FINETUNING
 from helpers.evaluation.knn import protocol_setting
 from helpers.methods import METHODS, check_options
 from helpers.models import resolve_stem
@@ -145,6 +146,7 @@ class LabelDraws(Section):
     batch_size: Positive = 128
     rate: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
+    recipe: one_of("recipe of fine-tuning", FINETUNING) = "plain"  # of what is trained end to end
     pictures: bool = False  # keep some test images with their nearest training images
 
     @model_validator(mode="after")
@@ -165,7 +167,9 @@ class Evaluation(Section):
     every: Positive | None = None  # epochs between two downstream evaluations on the way (frozen, and fine-tuned where asked)
     finetune_epochs: Annotated[int, Field(ge=0)] = 0  # of fine-tuning on the labelled images; 0: frozen only
     finetune_every: Positive | None = None  # epochs between two fine-tunings on the way; None: the last epoch alone
-    finetune_rate: Annotated[float, Field(gt=0)] = 1e-3
+    finetune_rate: Annotated[float, Field(gt=0)] = 1e-3  # of the encoder
+    finetune_recipe: one_of("recipe of fine-tuning", FINETUNING) = "plain"
+    finetune_steps: Annotated[int, Field(ge=0)] = 0  # at least, however few labelled images there are
     blocks: bool = False  # probe every block of the encoder as well, and say which is best
     cka: bool = True  # keep principal features, to compare encoders
     tints: bool = False  # keep what the probe calls the test images when they are tinted blue and red

@@ -12,6 +12,7 @@ from helpers.core.devices import describe, pick_device, wait
 from helpers.core.errors import DataError, RecordError, TrainingStopped, UserError
 from helpers.core.files import cache_dir, read_json, write_json
 from helpers.data import Batches
+from helpers.evaluation.finetune import BATCH_SIZE, RECIPES, epochs_of
 from helpers.methods import Method
 from helpers.models import macs
 from helpers.runs import records
@@ -81,8 +82,10 @@ def _evaluation_seconds(config: RunConfig, cost: dict) -> float:
     downstream = _times(config, asked.every) if asked.every else 0
     seen = (1 + asked.untrained + downstream) * (train + test) + probes * (min(train, asked.probe_bank or train) + test)
     fine_tunings = asked.untrained + _times(config, asked.finetune_every) if asked.finetune_epochs else 0
-    steps = fine_tunings * (asked.finetune_epochs * train + test * FORWARD)
-    classifiers = READOUT * (1 + asked.untrained + downstream) + MAPS * bool(asked.maps)
+    epochs = epochs_of(train, BATCH_SIZE, asked.finetune_epochs, asked.finetune_steps)
+    steps = fine_tunings * (epochs * train + (RECIPES[asked.finetune_recipe] * train + test) * FORWARD)
+    heads = fine_tunings * (asked.finetune_recipe == "from_probe")
+    classifiers = READOUT * (1 + asked.untrained + downstream + heads) + MAPS * bool(asked.maps)
     return classifiers + (seen * FORWARD + steps) * cost["seconds_per_view"]
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from helpers.evaluation import probe
+from helpers.evaluation import Probe, probe
 from helpers.methods import Method
 from helpers.runs.config import RunConfig
 from helpers.runs.material import Material
 from helpers.runs.reader import Reader
-from helpers.runs.stages import store, stored
+from helpers.runs.stages import Found, store, stored
 
 READOUTS = ("linear", "finetune")
 
@@ -38,21 +38,29 @@ class Downstream:
         started, row, due = time.perf_counter(), dict.fromkeys(READOUTS, float("nan")), self.due(epoch)
         found = {}
         for name in due:
-            predictions = self.predictions(name, method.encoder)
-            if predictions is not None:
-                found[name], row[name] = predictions, self.accuracy(predictions)
+            result = self.measured(name, method.encoder)
+            if result is not None:
+                found |= kept(name, result)
+                row[name] = self.accuracy(found[name])
         if found:
             store(self._file(epoch), found)
         return row | {"downstream_seconds": round(time.perf_counter() - started, 3)}
 
-    def predictions(self, name: str, encoder) -> np.ndarray | None:
-        """What the test images are called; None where fine-tuning diverged."""
-        asked = self.config.evaluation
+    def measured(self, name: str, encoder) -> Probe | None:
+        """None where fine-tuning diverged."""
         if name == "linear":
-            result = probe(*self.reader.features(encoder), self.reader.classes)
-        else:
-            result = self.reader.tuned(encoder, self.images.labelled, epochs=asked.finetune_epochs, rate=asked.finetune_rate)
-        return None if result is None else result.predictions.cpu().numpy().astype(np.uint16)
+            return probe(*self.reader.features(encoder), self.reader.classes)
+        asked = self.config.evaluation
+        how = {part: getattr(asked, f"finetune_{part}") for part in ("recipe", "epochs", "steps", "rate")}
+        return self.reader.tuned(encoder, self.images.labelled, **how)
+
+    def tuned(self, found: dict[str, np.ndarray]) -> Found:
+        """What a record keeps of a fine-tuning, under its bare name."""
+        predictions = found["finetune"]
+        told = {"top1": self.accuracy(predictions)}
+        if "finetune_train" in found:  # an interrupted run's file may be of before this was kept
+            told["train_top1"] = float(found["finetune_train"])
+        return {"finetune": told}, {"finetune.predictions": small(predictions)}
 
     def accuracy(self, predictions: np.ndarray) -> float:
         return float(100 * (predictions == self.images.test.labels[self.images.test_indices]).mean())
@@ -68,14 +76,19 @@ class Downstream:
                 arrays[f"{name}.on_the_way"] = small(np.stack(list(found.values())))
         return arrays
 
-    def last(self, name: str) -> np.ndarray | None:
-        return self._read(self.config.training.epochs).get(name)
+    def last(self) -> dict[str, np.ndarray]:
+        return self._read(self.config.training.epochs)
 
     def _file(self, epoch: int) -> Path:
         return self.folder / f"downstream-{epoch:05d}.npz"
 
     def _read(self, epoch: int) -> dict[str, np.ndarray]:
         return stored(self._file(epoch)) or {}  # nothing of that epoch could be measured
+
+
+def kept(name: str, result: Probe) -> dict[str, np.ndarray]:
+    """What the test images are called, and how many of the images it was trained on are right (in percent)."""
+    return {name: result.predictions.cpu().numpy().astype(np.uint16), f"{name}_train": np.array(result.train_top1)}
 
 
 def small(predictions: np.ndarray) -> np.ndarray:

@@ -13,8 +13,11 @@ import torch
 
 from helpers.core.errors import UserError
 from helpers.core.seeds import generator
-from helpers.evaluation import Features, probe
+from helpers.evaluation import Features, Probe, probe
+from helpers.evaluation.finetune import RECIPES
+from helpers.evaluation.finetune import epochs_of as tuning_epochs
 from helpers.evaluation.knn import neighbours
+from helpers.evaluation.linear import FOLDS
 from helpers.insight import keep, thumbnails
 from helpers.methods import Method
 from helpers.runs.config import LabelDraws, RunConfig
@@ -28,7 +31,6 @@ READOUTS = ("linear", "finetune")
 WRONG = 3  # ranks from here on are kept as one: nothing beyond top-3 is asked for
 LOST = 255  # the rank of every image where fine-tuning diverged
 NEAREST = 5
-FOLDS = 5  # a probe of 700 labels that chose its weight decay on 70 of them was up to 8 points worse than with the best one
 AT_RANDOM, FAILURES = 6, 4  # test images shown with their neighbours: any, and of those without a neighbour of their class
 
 
@@ -64,7 +66,7 @@ def check(asked: LabelDraws, images: Material) -> None:
 
 def epochs_of(asked: LabelDraws, count: int) -> int:
     """Epochs over so many labelled images: those asked for, or as many as the least number of steps takes."""
-    return max(asked.epochs, -(-asked.steps // (count // min(asked.batch_size, count))))
+    return tuning_epochs(count, asked.batch_size, asked.epochs, asked.steps)
 
 
 class Labels:
@@ -95,7 +97,8 @@ class Labels:
         return {f"{name}_few": _accuracy(ranks.get(name)) for name in READOUTS}
 
     def after(self, method: Method) -> dict[str, np.ndarray]:
-        """Every array that the record keeps: labels.<trained|untrained>.<linear|finetune> [slots, images] and what they are of."""
+        """Every array that the record keeps: labels.<trained|untrained>.<linear|finetune> [slots, images], accuracies on the labelled
+        images as <linear|finetune>_train [slots], and what they are of."""
         if self.asked is None:
             return {}
         arrays = {
@@ -117,20 +120,19 @@ class Labels:
         return [epoch for epoch in self.asked.on_the_way if epoch < self.config.training.epochs]  # the last one is read out in full
 
     def _whole(self, who: str, encoder) -> dict[str, np.ndarray]:
-        """Ranks of the true class by readout [slots, images], and the nearest neighbours of the test images."""
+        """Ranks of the true class by readout [slots, images], train accuracies, and the nearest neighbours of the test images."""
         frozen = self._part(f"{who}-frozen", lambda: self._frozen(encoder))
         tuned = [
-            self._part(f"{who}-{number}", lambda places=places: {"finetune": self._tuned(encoder, places)})["finetune"]
-            for number, places in enumerate(self.places)
+            self._part(f"{who}-{number}", lambda places=places: self._tuned(encoder, places)) for number, places in enumerate(self.places)
         ]
-        return frozen | {"finetune": np.stack(tuned)}
+        return frozen | _stacked(tuned)
 
     def _on_the_way(self, epoch: int, encoder) -> dict[str, np.ndarray]:
         places = self.places[self.first]
 
         def measured() -> dict[str, np.ndarray]:
             train, test = self.reader.features(encoder)
-            return {"linear": self._probed(train, test, places), "finetune": self._tuned(encoder, places)}
+            return self._probed(train, test, places) | self._tuned(encoder, places)
 
         return self._part(f"epoch-{epoch:05d}", measured, now=True)  # stopped here, the epoch behind it would have to be trained again
 
@@ -149,17 +151,22 @@ class Labels:
         train, test = self.reader.features(encoder)
         _, index = neighbours(train.x, test.x, min(NEAREST, len(train.x)))
         same = (train.y[index] == test.y[:, None]).sum(1)
-        ranks = {"linear": np.stack([self._probed(train, test, places) for places in self.places])}
+        ranks = _stacked([self._probed(train, test, places) for places in self.places])
         return ranks | {"nearest": same.cpu().numpy().astype(np.uint8), "places": index.cpu().numpy().astype(np.uint32)}
 
-    def _probed(self, train: Features, test: Features, places: np.ndarray) -> np.ndarray:
+    def _probed(self, train: Features, test: Features, places: np.ndarray) -> dict[str, np.ndarray]:
         rows = torch.from_numpy(places).to(train.x.device)
-        return _ranks(probe(Features(train.x[rows], train.y[rows]), test, self.reader.classes, folds=FOLDS))
+        return self._kept("linear", probe(Features(train.x[rows], train.y[rows]), test, self.reader.classes, folds=FOLDS))
 
-    def _tuned(self, encoder, places: np.ndarray) -> np.ndarray:
-        how = self.asked.model_dump(include={"batch_size", "rate", "weight_decay"})
-        result = self.reader.tuned(encoder, self.images.labelled[places], epochs=epochs_of(self.asked, len(places)), **how)
-        return np.full(len(self.images.test_indices), LOST, np.uint8) if result is None else _ranks(result)
+    def _tuned(self, encoder, places: np.ndarray) -> dict[str, np.ndarray]:
+        how = self.asked.model_dump(include={"recipe", "epochs", "steps", "batch_size", "rate", "weight_decay"})
+        return self._kept("finetune", self.reader.tuned(encoder, self.images.labelled[places], **how))
+
+    def _kept(self, name: str, result: Probe | None) -> dict[str, np.ndarray]:
+        """Ranks of the test images, and accuracy in percent on the images it was trained on."""
+        lost = np.full(len(self.images.test_indices), LOST, np.uint8), np.float32("nan")
+        ranks, train = lost if result is None else (_ranks(result), np.float32(result.train_top1))
+        return {name: ranks, f"{name}_train": np.array(train)}
 
     def _pictures(self, same: np.ndarray, places: np.ndarray) -> dict[str, np.ndarray]:
         """neighbours.*: random test images, and random ones of those that have no neighbour of their class, with the nearest images."""
@@ -174,6 +181,11 @@ class Labels:
             "neighbours.queries": keep(thumbnails(raw_images(self.images.test, self.images.test_indices[rows]), SIDE)),
             "neighbours.images": keep(thumbnails(raw_images(self.images.bank, nearest.reshape(-1)), SIDE)),
         }
+
+
+def _stacked(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """[slots, ...] of what all of them hold: those of an interrupted run may be of before something was kept."""
+    return {name: np.stack([part[name] for part in parts]) for name in parts[0] if all(name in part for part in parts)}
 
 
 def _ranks(result) -> np.ndarray:
@@ -194,7 +206,8 @@ def seconds(config: RunConfig, images: Material, a_view: float, forward: float, 
     def tuned(fraction: float) -> float:
         count = max(1, round(fraction * train))
         batch = min(asked.batch_size, count)
-        return (epochs_of(asked, count) * (count // batch) * batch + forward * test) * a_view
+        head = probed(fraction) * (asked.recipe == "from_probe")
+        return head + (epochs_of(asked, count) * (count // batch) * batch + forward * (RECIPES[asked.recipe] * count + test)) * a_view
 
     def probed(fraction: float) -> float:
         return FOLDS * classifier * max(fraction, SMALLEST)

@@ -24,7 +24,7 @@ from helpers.models import build_encoder, export, macs, parameters
 from helpers.runs import pictures, records
 from helpers.runs.beside import Company, company
 from helpers.runs.config import RunConfig
-from helpers.runs.downstream import Downstream, small
+from helpers.runs.downstream import Downstream, kept, small
 from helpers.runs.energy import EnergyMeter
 from helpers.runs.footprint import profile_encoder, remembered, training_flops
 from helpers.runs.labels import Labels
@@ -165,9 +165,10 @@ def _before(config: RunConfig, images: Material, method: Method, device: torch.d
         return {}, {}
     evaluations, arrays = _named(evaluated(config, method, images, device), "untrained"), {}
     evaluations |= _elsewhere(config, method, device, "transfer_untrained")
-    if config.evaluation.finetune_epochs and (scratch := downstream.predictions("finetune", method.encoder)) is not None:
-        evaluations["finetune_untrained"] = {"top1": downstream.accuracy(scratch)}
-        arrays["finetune_untrained.predictions"] = small(scratch)
+    if config.evaluation.finetune_epochs and (scratch := downstream.measured("finetune", method.encoder)) is not None:
+        told, predictions = downstream.tuned(kept("finetune", scratch))
+        evaluations["finetune_untrained"] = told["finetune"]
+        arrays["finetune_untrained.predictions"] = predictions["finetune.predictions"]
     return evaluations, arrays
 
 
@@ -192,10 +193,11 @@ def _readouts(config: RunConfig, images: Material, method: Method, device: torch
 
 def _last(config: RunConfig, downstream: Downstream) -> Found:
     """The downstream readouts on the way, and what fine-tuning came to after the last epoch."""
-    if not config.evaluation.finetune_epochs or (predictions := downstream.last("finetune")) is None:
+    last = downstream.last()
+    if not config.evaluation.finetune_epochs or "finetune" not in last:
         return {}, downstream.arrays()
-    found = {"finetune": {"top1": downstream.accuracy(predictions)}}
-    return found, downstream.arrays() | {"finetune.predictions": small(predictions)}
+    found, predictions = downstream.tuned(last)
+    return found, downstream.arrays() | predictions
 
 
 def _blocks(config: RunConfig, images: Material, method: Method, device: torch.device) -> Found:
@@ -205,7 +207,7 @@ def _blocks(config: RunConfig, images: Material, method: Method, device: torch.d
     found = probe_blocks(
         method.encoder, method.views, images.bank, images.test, len(images.dataset.classes), **_read(config, images, device)
     )
-    told = {"top1": found.top1[found.best], "block": found.best, "blocks": found.top1}
+    told = {"top1": found.top1[found.best], "block": found.best, "blocks": found.top1, "folds": found.folds}
     return {"linear_block": told}, {"linear_block.predictions": small(found.predictions.cpu().numpy())}
 
 

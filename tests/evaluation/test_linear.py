@@ -162,12 +162,39 @@ def test_the_choice_of_weight_decay_never_sees_the_test_set(sets):
 
 
 def test_strong_weight_decay_wins_where_features_are_many_and_labels_few():
-    draw = torch.Generator().manual_seed(0)
-    train, test = features(120, 3, classes=3, noise=3.0), features(500, 4, classes=3, noise=3.0)
-    noisy = [
-        Features(torch.cat([part.x, part.x.std() * torch.randn(len(part.x), 200, generator=draw)], 1), part.y) for part in (train, test)
-    ]
-    assert probe(*noisy, 3).weight_decay >= 1e-2
+    """In three draws of four at least: of 120 labels one image more decides between neighbouring decays."""
+    chosen = []
+    for seed in range(4):
+        draw = torch.Generator().manual_seed(seed)
+        train, test = features(120, 3 + 2 * seed, classes=3, noise=3.0), features(500, 4 + 2 * seed, classes=3, noise=3.0)
+        noisy = [
+            Features(torch.cat([part.x, part.x.std() * torch.randn(len(part.x), 200, generator=draw)], 1), part.y) for part in (train, test)
+        ]
+        chosen.append(probe(*noisy, 3).weight_decay)
+    assert sorted(chosen)[1] >= 1e-2, chosen
+
+
+@pytest.mark.parametrize(("count", "folds"), [(200, 5), (linear.FEW, 1)])
+def test_of_few_labels_each_is_held_out_once_and_of_many_a_tenth(monkeypatch, count, folds):
+    held = []
+    real = linear.Regression.scores
+    monkeypatch.setattr(linear.Regression, "scores", lambda self, x, *rest: held.append(len(x)) or real(self, x, *rest))
+    result = probe(features(count, 1, width=6), features(100, 2, width=6), 10)
+    assert result.folds == folds and held == ([count // 5] * 5 if folds == 5 else [count // 10])
+
+
+def test_a_classifier_is_trusted_as_far_as_it_holds_on_images_held_out(sets):
+    train, _ = sets
+    guessed = Features(train.x[:200], train.y[torch.randperm(200, generator=torch.Generator().manual_seed(0))])
+    assert linear.fit(train, 10).trust > 0.5 and linear.fit(guessed, 10).trust < 0.3
+
+
+def test_a_fit_scores_what_it_was_fitted_on(sets):
+    train, test = sets
+    found, result = linear.fit(train, 10), probe(train, test, 10)
+    right = (found.scores(train.x).argmax(1) == train.y).float().mean().item()
+    assert result.train_top1 == pytest.approx(100 * right) and result.train_top1 > result.top1
+    assert torch.equal(found.scores(test.x).argmax(1), result.predictions)
 
 
 def test_dead_and_constant_features_do_no_harm(sets):

@@ -1,13 +1,20 @@
 """Features, the whole evaluation and fine-tuning, on a tiny encoder and images whose brightest corner is the class."""
 
+import copy
+import importlib
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from helpers.core.errors import TrainingStopped, UserError
-from helpers.data import Split
-from helpers.evaluation import evaluate, extract, finetune, knn
+from helpers.core.seeds import generator
+from helpers.data import Batches, Split
+from helpers.evaluation import evaluate, extract, finetune, knn, probe
+from helpers.evaluation.finetune import RECIPES, epochs_of, settle
+
+tuning = importlib.import_module("helpers.evaluation.finetune")  # the package's name for it is the function
 
 
 class Corners:
@@ -117,7 +124,7 @@ def test_every_part_of_the_encoder_gets_its_own_mode_back(encoder, splits):
 def test_evaluate_has_the_form_of_a_record(encoder, splits):
     result = evaluate(encoder, Corners(), *splits, 4, device="cpu", train_indices=np.arange(0, 300, 2), precision="fp32")
     names = ["linear", "knn10", "knn20", "knn10_t0.1", "knn20_t0.1"]
-    assert {"top1", "top3", "top5", "weight_decay"} == set(result.evaluations["linear"])
+    assert {"top1", "top3", "top5", "train_top1", "weight_decay", "folds"} == set(result.evaluations["linear"])
     for name in ("knn200", "knn200_t0.1"):
         assert result.evaluations[name] == {"skipped": "k = 200 is more than the 150 training images"}
     assert set(result.evaluations) == {*names, "knn200", "knn200_t0.1"}
@@ -154,6 +161,64 @@ def test_finetuning_learns_from_the_labels_it_may_see_and_leaves_the_encoder_alo
     assert result.top1 <= result.top3 <= result.top5 == 100
     assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
     assert encoder.training
+
+
+class Large(Tiny):
+    """Features as a net without normalisation has them: far from zero, of unequal scale."""
+
+    def forward(self, x):
+        return 100 + torch.logspace(0, 2, 12) * self.layers(x)
+
+
+def test_from_the_probe_nothing_is_lost_that_the_probe_had(splits):
+    torch.manual_seed(0)
+    encoder, how = Large(), {"device": "cpu", "precision": "fp32"}
+    frozen = probe(*(extract(encoder, Corners(), each, **how) for each in splits), 4)
+    plain, ours = (finetune(encoder, Corners(), *splits, 4, recipe=recipe, epochs=4, batch_size=25, **how) for recipe in RECIPES)
+    assert ours.top1 >= frozen.top1 - 2, (ours.top1, frozen.top1)
+    assert ours.top1 > plain.top1 + 10 and ours.train_top1 > plain.train_top1 + 10
+    assert ours.train_top1 == pytest.approx(ours.top1, abs=15)
+
+
+def test_the_head_begins_as_the_probe(encoder, splits):
+    """At a rate of next to nothing the model is the probe of the settled encoder, and the encoder that was given is left alone."""
+    how = {"device": "cpu", "precision": "fp32"}
+    indices = np.arange(0, 300, 2)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "HEAD_RATE", 1e-12)
+        got = finetune(encoder, Corners(), *splits, 4, recipe="from_probe", epochs=1, rate=1e-12, indices=indices, **how)
+    assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
+    batches = Batches(splits[0], 128, torch.device("cpu"), seed=0, indices=indices)
+    seen = [torch.cat(Corners()(batch.images, generator("cpu", 0, "finetune", 0, step))) for step, batch in enumerate(batches.epoch(0))]
+    settled = copy.deepcopy(encoder)
+    settle(settled, [(images, None) for images in seen], torch.device("cpu"), "fp32")
+    frozen = probe(extract(settled, Corners(), splits[0], indices=indices, **how), extract(settled, Corners(), splits[1], **how), 4)
+    assert (got.predictions == frozen.predictions).float().mean() > 0.95  # whatever its trust, which scales all scores alike
+
+
+def test_settled_statistics_are_the_mean_over_the_batches_and_nothing_else_moves(encoder):
+    images = [torch.rand(20, 3, 8, 8) * scale for scale in (1, 2)]
+    norm, weights = encoder.layers[1], encoder.layers[0].weight.clone()
+    settle(encoder, [(each, None) for each in images], torch.device("cpu"), "fp32")
+    with torch.no_grad():
+        means = [encoder.layers[0](each).mean((0, 2, 3)) for each in images]
+    torch.testing.assert_close(norm.running_mean, (means[0] + means[1]) / 2, atol=1e-5, rtol=1e-4)
+    assert norm.momentum == 0.1 and torch.equal(weights, encoder.layers[0].weight)
+
+
+def test_few_images_are_gone_over_until_the_least_number_of_steps():
+    assert epochs_of(300, 128, epochs=3, steps=0) == 3
+    assert epochs_of(300, 128, epochs=3, steps=7) == 4 and epochs_of(20, 128, epochs=3, steps=7) == 7
+
+
+def test_rates_rise_before_they_fall_and_the_head_has_its_own(encoder, splits, monkeypatch):
+    seen, real = [], torch.optim.AdamW.step
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: seen.append([g["lr"] for g in self.param_groups]) or real(self))
+    finetune(encoder, Corners(), *splits, 4, device="cpu", recipe="from_probe", epochs=10, batch_size=100, rate=0.02, precision="fp32")
+    body, head = np.array(seen).T
+    assert len(body) == 30 and np.allclose(body / head, 0.02 / tuning.HEAD_RATE)
+    assert body[0] == pytest.approx(0.02 / 3) and body.argmax() == 2 and (np.diff(body[2:]) < 0).all()
 
 
 def test_finetuning_that_diverges_says_so(encoder, splits):

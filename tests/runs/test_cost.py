@@ -25,6 +25,8 @@ def asked(**evaluation):
         "every": None,
         "finetune_epochs": 0,
         "finetune_every": None,
+        "finetune_recipe": "plain",
+        "finetune_steps": 0,
         "maps": None,
     }
     return SimpleNamespace(data=None, training=SimpleNamespace(epochs=10), evaluation=SimpleNamespace(**defaults | evaluation))
@@ -39,9 +41,12 @@ def test_evaluations_on_the_way_and_fine_tunings_by_hand(images):
     end, one = cost._evaluation_seconds(asked(), COST), cost.READOUT + 360 / 3 * 0.01
     assert cost._evaluation_seconds(asked(every=3), COST) - end == pytest.approx(4 * one)  # after epochs 3, 6, 9 and 10
     assert cost._evaluation_seconds(asked(every=5), COST) - end == pytest.approx(2 * one)
-    tuned = (2 * 300 + 60 / 3) * 0.01
+    tuned = (2 * 300 + 360 / 3) * 0.01
     assert cost._evaluation_seconds(asked(finetune_epochs=2), COST) - end == pytest.approx(tuned)
     assert cost._evaluation_seconds(asked(finetune_epochs=2, finetune_every=5), COST) - end == pytest.approx(2 * tuned)
+    assert cost._evaluation_seconds(asked(finetune_epochs=2, finetune_steps=7), COST) - end == pytest.approx(tuned + 2 * 300 * 0.01)
+    from_probe = cost._evaluation_seconds(asked(finetune_epochs=2, finetune_recipe="from_probe"), COST) - end
+    assert from_probe == pytest.approx(tuned + cost.READOUT + 300 * 0.01)  # a head is fitted, and the images are gone over three times more
     untrained = cost._evaluation_seconds(asked(untrained=True, finetune_epochs=2), COST)
     assert untrained == pytest.approx(2 * end + 2 * tuned)
 

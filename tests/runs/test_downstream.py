@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.core.errors import UserError
+from helpers.runs import reader
 from helpers.runs.config import RunConfig
 from helpers.runs.run import run
 from helpers.training import Stopped
@@ -52,8 +53,21 @@ def test_a_record_holds_every_checkpoint_that_was_due():
     block = record.evaluations["linear_block"]
     assert block["blocks"][block["block"]] == block["top1"] and len(block["blocks"]) == 4
     assert {"linear_untrained", "finetune_untrained"} <= set(record.evaluations)
+    for name in ("linear", "finetune", "finetune_untrained"):
+        assert 0 < record.evaluations[name]["train_top1"] <= 100
     assert {"tinted.blue", "tinted.red", "neighbours.euclidean.images", "map.images", "examples.worst.images"} <= set(arrays)
     assert record.manifest["collapsed"] in (True, False) and record.manifest["training_flops"] > 0
+
+
+def test_fine_tuning_from_the_probe_is_another_run_and_tells_how_it_was_read(monkeypatch):
+    read = {"probe_every": 0, "maps": None, "cka": False, "finetune_epochs": 1, "finetune_recipe": "from_probe", "finetune_steps": 30}
+    config = RunConfig(**SMALL | {"evaluation": read})
+    assert config.id != RunConfig(**SMALL | {"evaluation": read | {"finetune_recipe": "plain"}}).id
+    seen, real = [], reader.finetune
+    monkeypatch.setattr(reader, "finetune", lambda *given, **how: seen.append(how) or real(*given, **how))
+    found = run(config, "cpu").evaluations
+    assert [(how["recipe"], how["epochs"], how["steps"]) for how in seen] == [("from_probe", 1, 30)]
+    assert found["linear"]["folds"] == 5 and found["finetune"]["train_top1"] > found["finetune"]["top1"] - 20
 
 
 def test_an_interrupted_run_keeps_what_was_measured_before():

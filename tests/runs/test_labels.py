@@ -104,7 +104,7 @@ def test_a_run_that_cannot_be_read_out_is_not_trained():
 
 
 def test_a_record_holds_every_reading(monkeypatch):
-    asked, seen = config(pictures=True), []
+    asked, seen = config(pictures=True, recipe="from_probe"), []
     real = reader.finetune
     monkeypatch.setattr(reader, "finetune", lambda *given, **how: seen.append(how) or real(*given, **how))
     record = run(asked, "cpu")
@@ -115,6 +115,7 @@ def test_a_record_holds_every_reading(monkeypatch):
     for who in ("trained", "untrained"):
         for readout in ("linear", "finetune"):
             assert arrays[f"labels.{who}.{readout}"].shape == (5, 40) and arrays[f"labels.{who}.{readout}"].max() <= 3
+            assert arrays[f"labels.{who}.{readout}_train"].shape == (5,) and (arrays[f"labels.{who}.{readout}_train"] > 0).all()
         assert arrays[f"labels.{who}.nearest"].max() <= 5
     assert not np.array_equal(arrays["labels.trained.linear"], arrays["labels.untrained.linear"])
     assert arrays["labels.epochs"].tolist() == [1, 2] and arrays["labels.way.finetune"].shape == (2, 40)
@@ -128,7 +129,7 @@ def test_a_record_holds_every_reading(monkeypatch):
     for first, second in zip(before, after, strict=True):
         assert np.array_equal(first.pop("indices"), second.pop("indices")) and first.pop("test_indices") is second.pop("test_indices")
         assert first == second
-    assert len(on_way) == 2
+    assert len(on_way) == 2 and {how["recipe"] for how in seen if "recipe" in how} == {"from_probe"}
 
 
 def test_an_interruption_loses_no_reading(tmp_path, monkeypatch):
@@ -158,6 +159,7 @@ def test_a_divergence_costs_a_reading_and_not_the_run(monkeypatch):
     monkeypatch.setattr(reader, "finetune", diverges)
     arrays = run(config(), "cpu").arrays
     assert (arrays["labels.trained.finetune"] == LOST).all() and (arrays["labels.trained.linear"] < LOST).all()
+    assert np.isnan(arrays["labels.trained.finetune_train"]).all()
 
 
 def test_the_forecast_counts_every_reading_by_hand():
@@ -166,10 +168,15 @@ def test_the_forecast_counts_every_reading_by_hand():
         training=SimpleNamespace(epochs=9),
     )
     images = SimpleNamespace(labelled=np.arange(1000), test_indices=np.arange(300))
-    few, many = 5 * 100 + 100, 3 * 1000 + 100  # images gone over, and a third of the test images
+    few, many = 5 * 100 + 400 / 3, 3 * 1000 + 1300 / 3  # images gone over, and a third of them and of the test images
     forward = 1300 / 3
     probes = 5 * (0.1 + 0.1 + 1)
     expected = 2 * ((2 * few + many + forward) * 0.01 + probes * 1.5) + (few + forward) * 0.01 + 5 * 0.1 * 1.5
     assert labels.seconds(asked, images, 0.01, 1 / 3, 1.5) == pytest.approx(expected)
+    more = asked.evaluation.labels.model_copy(update={"recipe": "from_probe"})
+    asked.evaluation.labels = more
+    heads = 2 * 5 * (0.1 + 0.1 + 1) + 5 * 0.1  # one a fine-tuning
+    passes = 2 * (100 + 100 + 1000) + 100  # three thirds of the labelled images
+    assert labels.seconds(asked, images, 0.01, 1 / 3, 1.5) == pytest.approx(expected + 1.5 * heads + 0.01 * passes)
     asked.evaluation.labels = None
     assert labels.seconds(asked, images, 0.01, 1 / 3, 1.5) == 0

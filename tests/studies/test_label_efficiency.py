@@ -284,6 +284,10 @@ def test_tables(s, cells):
     accuracy, runs = tables.accuracy_table(cells, s)
     assert len(accuracy) == 20 and len(runs) == 4 and accuracy["published top-1"].dropna().tolist() == [77.4, 71.3, 38.2, 15.6]
     assert accuracy.set_index(["method", "labels"]).loc[(SCRATCH, "10 %"), "labelled images"] == 1400
+    assert tables.TRAIN not in accuracy, "records of before it was kept"
+    told = np.where(np.isclose(cells["record"][0].arrays["labels.fractions"], 0.1), 90.0, 40.0)
+    line = tables.accuracy_table(changed(cells, **{"labels.untrained.finetune_train": told}), s)[0].set_index(["method", "labels"])
+    assert line.loc[(SCRATCH, "10 %"), tables.TRAIN] == 90 and np.isnan(line.loc[(TUNED, "10 %"), tables.TRAIN])
     theirs, _ = tables.published_table(cells, s)
     assert theirs.loc[0, "end to end, top-1"].endswith("| 77.4") and theirs.loc[1, "frozen, linear, top-3"].endswith("| 34.4")
     saved, _ = tables.saved_table(cells, s)

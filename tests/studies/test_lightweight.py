@@ -193,6 +193,7 @@ def test_tables_by_hand(cells):
     assert line["ours, last"] == pytest.approx(np.mean(mine)) and line["published (maximum)"] == 70 and len(frame) == 60 and len(runs) == 80
     assert line["untrained"] == 30 and line["gain"] == pytest.approx(np.mean(mine) - 30) and line["low"] < line["ours, last"] < line["high"]
     assert line["ours, maximum"] >= line["ours, last"] and line["encoder"] == "resnet-18 x0.5" and line["interval over"] == "seeds"
+    assert tables.TRAIN not in frame, "records of before it was kept"
     compact, _ = tables.grid_table(cells)
     assert compact.loc[3, "ResNet-18 (resnet-18 x0.5)"].endswith("| 70") and compact.loc[5, "technique"] == "untrained"
     blocks, _ = tables.block_table(cells)
@@ -206,6 +207,18 @@ def test_tables_by_hand(cells):
     assert {pairs.loc[5, "pair 1"].split(":")[0], pairs.loc[5, "pair 2"].split(":")[0]} == {"airplane / ship", "car / truck"}
     assert pairs.loc[5, "most accurate"].startswith("horse") and pairs.loc[5, "least accurate"].startswith("bird")
     assert tables.anova_table(cells)[0].set_index("source").loc["technique", "published share (%)"] == pytest.approx(55.1, abs=0.1)
+
+
+def test_accuracy_on_the_labelled_images_stands_beside_that_on_test(cells):
+    def told(record):
+        if getattr(record, "id", "") != "SimCLR-ResNet-18-1":
+            return record
+        tuned = record.evaluations["finetune"] | {"train_top1": 88.5}
+        return type(record)(**{**vars(record), "evaluations": record.evaluations | {"finetune": tuned}})
+
+    frame, _ = tables.accuracy_table(cells.assign(record=cells["record"].map(told)))
+    lines = frame.set_index(["technique", "net", "readout"])[tables.TRAIN]
+    assert lines.loc["SimCLR", "ResNet-18", "fine-tuned"] == 88.5 and lines.notna().sum() == 1
 
 
 def test_untrained_is_shared_by_all_but_split_brain(cells):

@@ -19,6 +19,7 @@ def cells(s: Settings) -> list[Cell]:
         batch_size=s.label_batch_size,
         rate=s.label_rate,
         weight_decay=s.label_weight_decay,
+        recipe=s.label_recipe,
     )
     shared = {"data": s.data(), "encoder": s.encoder, "views": s.views, "method": s.method, "training": s.training}
     read = {"probe_every": 0, "maps": None, "cka": False}

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from helpers.core.sections import Positive
+from helpers.core.sections import Positive, one_of
+from helpers.evaluation.finetune import RECIPES as FINETUNING
 from helpers.runs.config import Encoder, MethodChoice, Training, Views
 from helpers.studies.settings import Above, StudySettings
 
@@ -24,6 +25,7 @@ class Settings(StudySettings):
     label_batch_size: Positive = 128
     label_rate: Above = 1e-3
     label_weight_decay: Annotated[float, Field(ge=0)] = 1e-5
+    label_recipe: one_of("recipe of fine-tuning", FINETUNING) = "plain"  # from scratch as well as from SimCLR
     seeds: Positive
     encoder: Encoder
     views: Views = Views(recipe="simclr_small")

@@ -23,11 +23,13 @@ from helpers.studies.label_efficiency.claims import (
 )
 from helpers.studies.label_efficiency.settings import Settings
 
+TRAIN = "top-1 on the labelled images (%)"
 Table = tuple[pd.DataFrame, list[str]]
 
 
 def accuracy_table(cells: pd.DataFrame, s: Settings) -> Table:
-    """Every way to use every fraction of the labels, top-1 and top-3; the text's figures beside those of its fraction."""
+    """Every way to use every fraction of the labels, top-1 and top-3; the text's figures beside those of its fraction;
+    and, where runs kept it, the accuracy on the labelled images."""
     rows = []
     for method in METHODS:
         for fraction in s.fractions:
@@ -41,6 +43,7 @@ def accuracy_table(cells: pd.DataFrame, s: Settings) -> Table:
                     "top-1 (%)": first.mean,
                     "low": first.low,
                     "high": first.high,
+                    TRAIN: _on_the_labelled(cells, method, fraction),
                     "top-3 (%)": third.mean,
                     "published top-1": theirs.get("top1"),
                     "published top-3": theirs.get("top3"),
@@ -51,7 +54,8 @@ def accuracy_table(cells: pd.DataFrame, s: Settings) -> Table:
                     "note": first.note,
                 }
             )
-    return pd.DataFrame(rows), _runs(cells)
+    frame = pd.DataFrame(rows)
+    return (frame.drop(columns=TRAIN) if frame[TRAIN].isna().all() else frame), _runs(cells)
 
 
 def published_table(cells: pd.DataFrame, s: Settings) -> Table:
@@ -127,6 +131,15 @@ def loss_table(cells: pd.DataFrame) -> Table:
         for seed, record in sorted(runs_of(cells).records.items())
     ]
     return pd.DataFrame(rows, columns=["seed", "batch", "epochs", "first epoch", "halfway", "last epoch", "published"]), _runs(cells)
+
+
+def _on_the_labelled(cells: pd.DataFrame, method: str, fraction: float) -> float | None:
+    """Over runs and draws."""
+    name, kept = "labels.{}.{}_train".format(*METHODS[method]), []
+    for record in runs_of(cells, method).sound:
+        if name in record.arrays:
+            kept.append(record.arrays[name][np.isclose(record.arrays["labels.fractions"], fraction)])
+    return float(np.concatenate(kept).mean()) if kept else None
 
 
 def _theirs(method: str) -> dict:

@@ -23,7 +23,7 @@ def run(s: Settings, technique: str, net: str, seed: int) -> RunConfig:
     rate = {"rate": s.rates[net]} if net in s.rates else {}
     read = {"probe_every": 0, "every": s.checkpoint_every, "maps": s.map_images, "cka": False, "tints": True}
     if seed < s.finetune_seeds and s.finetune_epochs:
-        read |= {"finetune_epochs": s.finetune_epochs, "finetune_every": s.finetune_every, "finetune_rate": s.finetune_rate}
+        read |= {f"finetune_{name}": getattr(s, f"finetune_{name}") for name in ("epochs", "every", "rate", "recipe", "steps")}
     read |= {"blocks": seed == 0 and technique in ("RotNet", "Split-Brain"), "pictures": seed == 0}
     read |= {"untrained": technique in ("Split-Brain", s.techniques[-1])}  # the others begin from the last one's weights
     return RunConfig(

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import field_validator, model_validator
 
 from helpers.core.sections import Positive, one_of
+from helpers.evaluation.finetune import RECIPES as FINETUNING
 from helpers.runs.config import Encoder, MethodChoice, Training, Views
 from helpers.studies.settings import Above, Batch, Count, StudySettings, among, covered, some_of
 
@@ -32,6 +33,8 @@ class Settings(StudySettings):
     finetune_epochs: Count
     finetune_seeds: Count = 1  # of the seeds, those that are fine-tuned as well
     finetune_rate: Above = 1e-3
+    finetune_recipe: one_of("recipe of fine-tuning", FINETUNING) = "plain"
+    finetune_steps: Count = 0  # at least, however few labelled images there are
     map_images: Positive = 500  # test images in the t-SNE maps
     readout: one_of("readout", ("linear", "finetune", "knn10")) = "linear"  # the protocol the claims are judged by
     region: str | None = None  # whose electricity is used (ISO 3166-1 alpha-3); None: the paper's intensity

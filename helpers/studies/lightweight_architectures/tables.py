@@ -39,11 +39,13 @@ OF_RUN = (
 )
 SOURCES = ("technique", "net", "both together", "seeds", "total")
 OF_SOURCE = ("sum of squares", "degrees of freedom", "F", "p", "share (%)")
+TRAIN = "ours, on the labelled images"
 Table = tuple[pd.DataFrame, list[str]]
 
 
 def accuracy_table(cells: pd.DataFrame, readouts=("linear", "finetune")) -> Table:
-    """Every technique on every net by every readout: the last checkpoint, with the maximum over checkpoints, as published, beside it."""
+    """Every technique on every net by every readout: the last checkpoint, with the maximum over checkpoints, as published, beside it;
+    and, where runs kept it, the accuracy on the labelled images that the readout was trained on."""
     rows, runs = [], []
     for technique, net, arm in _arms(cells):
         for readout in readouts:
@@ -60,6 +62,7 @@ def accuracy_table(cells: pd.DataFrame, readouts=("linear", "finetune")) -> Tabl
                     "high": _number(found.high),
                     "n": found.n,
                     "interval over": over,
+                    TRAIN: _number(_on_the_labelled(arm, readout)),
                     "ours, maximum": _number(best_checkpoint(arm, readout)),
                     "untrained": _number(before.mean),
                     "gain": _number(found.mean) - _number(before.mean),
@@ -68,7 +71,8 @@ def accuracy_table(cells: pd.DataFrame, readouts=("linear", "finetune")) -> Tabl
                 }
             )
         runs += arm.runs
-    return pd.DataFrame(rows), runs
+    frame = pd.DataFrame(rows)
+    return (frame.drop(columns=TRAIN) if frame[TRAIN].isna().all() else frame), runs
 
 
 def grid_table(cells: pd.DataFrame, readout: str = "linear") -> Table:
@@ -260,6 +264,12 @@ def _headed(cells: pd.DataFrame, net: str) -> str:
 
 def _tenth(value: float | None) -> str:
     return "missing" if value is None else f"{value:.1f}"
+
+
+def _on_the_labelled(arm: Arm, readout: str) -> float | None:
+    found = [record.evaluations.get(readout, {}) for record in arm.sound]
+    kept = [each["train_top1"] for each in found if "train_top1" in each]
+    return float(np.mean(kept)) if kept else None
 
 
 def _number(value) -> float:

@@ -1,0 +1,52 @@
+"""Fine-tuning from the probe on two nets of the lightweight study, with normalisation and without: their features' scales are far apart.
+
+The deeper nets of depthwise convolutions need hundreds of steps from random weights, by any recipe, before they beat their probe.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+from helpers.evaluation import extract, finetune, probe
+from helpers.models import build_encoder
+from helpers.runs.config import Data
+from helpers.runs.material import material
+from helpers.studies import lightweight_architectures
+from helpers.views import make_views
+
+PRESETS = Path(lightweight_architectures.__file__).parent / "presets.toml"
+NETS = tomllib.loads(PRESETS.read_text())["demo"]["encoders"]
+IMAGES = {
+    "embedded": {"dataset": "embedded", "options": {"train": 600, "test": 400}},
+    "cifar10": {"dataset": "cifar10", "train_images": 600, "test_images": 400},
+}
+HERE = [name for name in IMAGES if name == "embedded" or (Path(os.environ.get("DATA_DIR", "data")) / name).is_dir()]
+NOISE = 6.0  # points: two standard errors of a difference over 400 images, at most
+
+
+@pytest.mark.parametrize("images", HERE)
+@pytest.mark.parametrize("net", ["ResNet-18", "SqueezeNet"])
+def test_a_net_does_not_end_below_its_probe(net, images):
+    data, views = material(Data(image_size=32, **IMAGES[images])), make_views("supervised", 32)
+    torch.manual_seed(0)
+    encoder = build_encoder(NETS[net]["name"], 32, stem=NETS[net]["stem"], **NETS[net]["options"])
+    classes, how = len(data.dataset.classes), {"device": "cpu", "precision": "fp32"}
+    seen, unseen = {"indices": data.labelled}, {"indices": data.test_indices}
+    frozen = probe(extract(encoder, views, data.bank, **seen, **how), extract(encoder, views, data.test, **unseen, **how), classes)
+    tuned = finetune(
+        encoder,
+        views,
+        data.bank,
+        data.test,
+        classes,
+        **seen,
+        test_indices=data.test_indices,
+        recipe="from_probe",
+        epochs=1,
+        steps=30,
+        **how,
+    )
+    assert tuned.top1 > frozen.top1 - NOISE, (tuned.top1, frozen.top1)

@@ -50,6 +50,7 @@ class StudySettings(Section):
     train_images: Positive | None = None
     test_images: Positive | None = None
     image_size: Positive | None = None
+    decide: bool = False  # add seeds to what is undecided, where they tell most a minute, until it is decided, hopeless or out of time
 
     def prepared(self) -> "StudySettings":
         """The settings once what they name is there to be read; most need nothing."""

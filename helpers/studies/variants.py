@@ -17,7 +17,7 @@ def presets_of(study: str) -> dict[str, int]:
 
 
 # Parameters that leave a variant what it is: how it is run, and how often. Any other makes it a study of the user's own.
-FREE = ("preset", "reading", "device", "workers", "time_budget", "train", "part", "map_images")
+FREE = ("preset", "reading", "device", "workers", "time_budget", "train", "part", "map_images", "decide")
 
 
 def is_custom(given: Iterable[str]) -> bool:

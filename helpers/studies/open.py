@@ -11,14 +11,14 @@ import pandas as pd
 from helpers.core.devices import describe, device_words, pick_device
 from helpers.core.errors import UserError, pick, unknown
 from helpers.core.files import results_dir
-from helpers.judging.claims import verdict_table, write_claims
+from helpers.judging.claims import SEEDS_NEEDED, verdict_table, write_claims
 from helpers.report.report import Report
 from helpers.runs.config import RunConfig
 from helpers.runs.cost import forecast
 from helpers.runs.manifest import code_version, versions
 from helpers.runs.plan import Cell, collect, configs
 from helpers.runs.sweep import Outcome, sweep
-from helpers.studies import folder, part
+from helpers.studies import decide, folder, part
 from helpers.studies.settings import StudySettings
 from helpers.studies.variants import DEFAULT_READING, is_custom, presets_of, variant_name
 
@@ -66,8 +66,21 @@ class Study:
         return forecast(self.configs, device=self.device).style.hide(axis="index").format(precision=3)
 
     def run(self) -> pd.DataFrame:
-        """A row for each cell with its record, trained now where it was missing, or None."""
-        return self.told(self.grid, sweep(self.configs, **self.engine, time_budget=self.time_left(), train=self.train))
+        """A row for each cell with its record, trained now where it was missing, or None; with seeds added where the study decides."""
+        cells = self._swept([])
+        if self.settings.decide and self.train:
+            cells, added = decide.work(self, cells, self._swept)
+            self.grid.extend(added)
+        return cells
+
+    def _swept(self, more: list[Cell]) -> pd.DataFrame:
+        cells = [*self.grid, *more]
+        return self.told(cells, sweep(configs(cells), **self.engine, time_budget=self.time_left(), train=self.train))
+
+    @property
+    def first(self) -> int | None:
+        """With how many seeds its claims are judged first, where seeds are added to what is undecided; None where their number is fixed."""
+        return SEEDS_NEEDED if self.settings.decide else None
 
     def told(self, cells: list[Cell], outcome: Outcome) -> pd.DataFrame:
         """The rows of some cells; what came of their runs is said."""
@@ -149,6 +162,10 @@ def opened(name: str, values: dict) -> Study:
     elif is_custom(given):  # no longer the paper's sizes, whatever preset it began from
         wanted["scope"] = "reduced"
     s = settings.Settings(**wanted).prepared()
+    grid, train = runs.cells(s), _flag("train", values.get("train", True))
+    if s.decide:
+        decide.check(grid)
+        grid = decide.adopted(grid)
     variant, device = variant_name(preset, reading, given), values.get("device", "auto")
     pick_device(device)
     return Study(
@@ -157,12 +174,12 @@ def opened(name: str, values: dict) -> Study:
         reading,
         variant,
         s,
-        runs.cells(s),
+        grid,
         Report(results_dir() / name / variant),
         device,
         _workers(values.get("workers")),
         seconds_of(values.get("time_budget")),
-        _flag("train", values.get("train", True)),
+        train,
     )
 
 

@@ -183,4 +183,4 @@ CLAIMS = {"D1": d1, "D2": d2, "D3": d3, "D4": d4, "D5": d5, "D6": d6, "D7": d7}
 
 
 def verdicts(study, cells: pd.DataFrame) -> pd.DataFrame:
-    return judge_study(study.name, CLAIMS, cells, study.scope, readout=study.settings.readout)
+    return judge_study(study.name, CLAIMS, cells, study.scope, study.first, readout=study.settings.readout)

@@ -185,4 +185,4 @@ CLAIMS = {"A1": a1, "A2": a2, "A3": a3, "A4": a4, "A5": a5}
 
 
 def verdicts(study, cells: pd.DataFrame) -> pd.DataFrame:
-    return judge_study(study.name, CLAIMS, cells, study.scope, readout=study.settings.readout)
+    return judge_study(study.name, CLAIMS, cells, study.scope, study.first, readout=study.settings.readout)

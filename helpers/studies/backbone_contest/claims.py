@@ -216,4 +216,4 @@ CLAIMS = {"C1": c1, "C2": c2, "C2b": c2b, "C2c": c2c, "C3": c3, "C4": c4, "C5": 
 
 
 def verdicts(study, cells: pd.DataFrame) -> pd.DataFrame:
-    return judge_study(study.name, CLAIMS, cells, study.scope, readout=study.settings.readout, reading=study.reading)
+    return judge_study(study.name, CLAIMS, cells, study.scope, study.first, readout=study.settings.readout, reading=study.reading)

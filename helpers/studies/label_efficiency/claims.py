@@ -243,4 +243,4 @@ CLAIMS = {"L1": l1, "L2": l2, "L3": l3, "L4": l4, "L5": l5}
 
 
 def verdicts(study, cells: pd.DataFrame) -> pd.DataFrame:
-    return judge_study(study.name, CLAIMS, cells, study.scope, reference=study.settings.reference)
+    return judge_study(study.name, CLAIMS, cells, study.scope, study.first, reference=study.settings.reference)

@@ -154,4 +154,4 @@ CLAIMS = {"W1": w1, "W2": w2, "W3": w3, "W4": w4, "W5": w5, "W6": w6, "W7": w7, 
 
 
 def verdicts(study, cells: pd.DataFrame) -> pd.DataFrame:
-    return judge_study(study.name, CLAIMS, cells, study.scope, readout=study.settings.readout)
+    return judge_study(study.name, CLAIMS, cells, study.scope, study.first, readout=study.settings.readout)

@@ -5,6 +5,10 @@
 - order: the rule of difference for each neighbouring pair, and of any claim with several parts: supported when every part is,
   contradicted when any is;
 - anything else, and any part with fewer than three seeds, is undecided, with the reason and the direction it leans.
+
+"Supported" asks all parts at once, so each is tested at the full level: chance would have to favour every one. "Contradicted" asks any of
+them, so that all comparisons together hold the level (Bonferroni): the parts, and where a part is the rival that speaks most against,
+all the rivals it was picked from. Where parts may fail and the best are taken, they are tested at the level of so many choices.
 """
 
 import tomllib
@@ -16,6 +20,7 @@ import pandas as pd
 
 from helpers.core.errors import UserError, pick, unknown
 from helpers.core.files import write_text
+from helpers.judging.evidence import leans_for, position
 from helpers.judging.statistics import Estimate
 
 STUDIES = Path(__file__).parents[1] / "studies"
@@ -78,29 +83,12 @@ def read_claims(studies: Path = STUDIES) -> dict[str, Claim]:
     return claims
 
 
-def position(kind: str, margin: float, estimate: Estimate) -> str:
-    """Where the whole interval lies: "supported", "contradicted", or "spans" when it lies on neither side."""
-    low, high = estimate.low, estimate.high
-    if low is None or high is None:
-        return "spans"
-    if kind == "equivalence":
-        if -margin < low and high < margin:
-            return "supported"
-        return "contradicted" if low > margin or high < -margin else "spans"
-    if low > margin:
-        return "supported"
-    return "contradicted" if high < margin else "spans"
-
-
-def leans_for(kind: str, margin: float, estimate: Estimate) -> bool:
-    return abs(estimate.value) < margin if kind == "equivalence" else estimate.value > margin
-
-
 def judge_parts(claim: Claim, parts: list[Part]) -> tuple[str, str]:
     """(verdict, reason) of a claim from its parts alone; scope is judge's business."""
     found = [part for part in parts if part.estimate is not None]
     enough = [part for part in found if part.estimate.seeds >= SEEDS_NEEDED]
-    against = [part for part in enough if position(claim.kind, claim.margin, part.estimate) == "contradicted"]
+    family = sum(part.estimate.rivals for part in enough)
+    against = [part for part in enough if position(claim.kind, claim.margin, part.estimate, family) == "contradicted"]
     if against:
         return "contradicted", "; ".join(_told(part) for part in against)
     if parts and len(enough) == len(parts) and all(position(claim.kind, claim.margin, part.estimate) == "supported" for part in parts):
@@ -109,7 +97,7 @@ def judge_parts(claim: Claim, parts: list[Part]) -> tuple[str, str]:
     if len(enough) < len(found):
         reasons.append(f"n = {min(part.estimate.seeds for part in found)}")
     elif found and not reasons:
-        reasons.append(_within(claim))
+        reasons.append(_within(claim, found, family))
     if found:
         lean = {leans_for(claim.kind, claim.margin, part.estimate) for part in found}
         reasons.append({(True,): "leans for", (False,): "leans against", (False, True): "leans both ways"}[tuple(sorted(lean))])
@@ -190,7 +178,11 @@ def verdict_table(verdicts: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _within(claim: Claim) -> str:
+def _within(claim: Claim, parts: list[Part], family: int) -> str:
+    """Why parts that all have their seeds do not decide."""
+    places = {position(claim.kind, claim.margin, part.estimate) for part in parts}
+    if "contradicted" in places:
+        return f"one of {family} comparisons speaks against it, and that may be chance among so many"
     return f"an interval spans the margin of {claim.margin:g} {claim.unit}"
 
 

@@ -1,0 +1,27 @@
+"""What an estimate says for and against a claim of a kind and a margin. A verdict is made of this and of nothing else."""
+
+from helpers.judging.statistics import Estimate
+
+
+def evidence(kind: str, margin: float, estimate: Estimate) -> tuple[float, float]:
+    """One-sided p-values (for, against), of the estimate by itself: how often it would speak as loudly where the truth is the margin."""
+    if kind == "equivalence":
+        within = max(estimate.above(-margin), estimate.below(margin))
+        return within, min(estimate.above(margin), estimate.below(-margin))
+    return estimate.above(margin), estimate.below(margin)
+
+
+def position(kind: str, margin: float, estimate: Estimate, family: int = 1) -> str:
+    """Where the whole interval lies: "supported", "contradicted", or "spans" when it lies on neither side.
+
+    The interval is at the estimate's level; for "contradicted" at that of `family` comparisons (Bonferroni), of which any one would do,
+    for "supported" at that of what was spared and one more, out of which the best were taken."""
+    pro, contra = evidence(kind, margin, estimate)
+    tail = (1 - estimate.level) / 2
+    if pro * (1 + estimate.spared) < tail:
+        return "supported"
+    return "contradicted" if contra * family < tail else "spans"
+
+
+def leans_for(kind: str, margin: float, estimate: Estimate) -> bool:
+    return abs(estimate.value) < margin if kind == "equivalence" else estimate.value > margin

@@ -1,5 +1,7 @@
 """What an estimate says for and against a claim of a kind and a margin. A verdict is made of this and of nothing else."""
 
+import numpy as np
+
 from helpers.judging.statistics import Estimate
 
 
@@ -25,3 +27,8 @@ def position(kind: str, margin: float, estimate: Estimate, family: int = 1) -> s
 
 def leans_for(kind: str, margin: float, estimate: Estimate) -> bool:
     return abs(estimate.value) < margin if kind == "equivalence" else estimate.value > margin
+
+
+def distance(kind: str, margin: float, value):
+    """How far a value, or each of several, lies from what would be on the margin."""
+    return np.abs((np.abs(value) if kind == "equivalence" else value) - margin)

@@ -46,18 +46,18 @@ class Estimate:
         """The same with its interval at another level."""
         if self.error is None:
             return replace(self, level=level)
-        from scipy import stats
+        from scipy.special import stdtrit  # the t of scipy.stats without its checks of arguments, a hundred times as fast
 
-        reach = float(stats.t.ppf((1 + level) / 2, self.freedom)) * self.error
+        reach = float(stdtrit(self.freedom, (1 + level) / 2)) * self.error
         return replace(self, low=self.value - reach, high=self.value + reach, level=level)
 
     def above(self, margin: float) -> float:
         """The one-sided p-value of lying above the margin: how often an estimate is as large where the truth is the margin itself."""
         if not self.error:  # without an interval it says nothing, with one of no width everything
             return 0.0 if self.error == 0 and self.value > margin else 1.0
-        from scipy import stats
+        from scipy.special import stdtr
 
-        return float(stats.t.sf((self.value - margin) / self.error, self.freedom))
+        return float(stdtr(self.freedom, (margin - self.value) / self.error))
 
     def below(self, margin: float) -> float:
         """The same of lying below it."""

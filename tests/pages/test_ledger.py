@@ -1,0 +1,55 @@
+"""What the whole ledger leaves of its verdicts, and what further seeds would cost."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.core.files import REPOSITORY
+from helpers.pages import ledger, prices
+from helpers.runs import records
+
+
+def test_holm_by_hand():
+    assert ledger.holm(np.array([0.03, 0.01, 0.04])) == pytest.approx([0.06, 0.03, 0.06])
+    assert ledger.holm(np.array([0.5, 0.9])) == pytest.approx([1.0, 1.0]) and len(ledger.holm(np.array([]))) == 0
+
+
+def test_every_row_with_an_interval_is_of_the_family():
+    low = [0.1, 0.1, -3.0, 0.1, None]
+    rows = pd.DataFrame({"low": low, "p_for": [0.012, 1.0, 0.6, None, 0.001], "p_against": [1.0, 0.013, 0.4, None, 1.0]})
+    assert ledger.with_holm(rows)["holm"].tolist() == ["supported", "contradicted", "undecided", "undecided", ""]
+    five = pd.concat([rows, rows.iloc[3:4]], ignore_index=True)  # one more that says nothing
+    assert ledger.with_holm(five)["holm"].tolist() == ["undecided", "undecided", "undecided", "undecided", "", "undecided"]
+
+
+def test_a_family_of_nulls_is_right_as_a_whole():
+    p = np.random.default_rng(0).random((2000, 40))
+    assert np.mean([(ledger.holm(each) < ledger.FAMILY).any() for each in p]) == pytest.approx(0.05, abs=0.015)
+
+
+@pytest.fixture
+def runs(monkeypatch, tmp_path):
+    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
+    device = {"threads": 2}
+    kept = {
+        f"r{seed}{arm}": {"seed": seed, "seconds": 1800.0, "training_flops": 6e15, "device": device} for seed in range(3) for arm in "ab"
+    }
+    monkeypatch.setattr(records, "find", lambda run: SimpleNamespace(manifest=kept[run]) if run in kept else None)
+    return list(kept)
+
+
+def test_further_seeds_cost_what_the_first_did(runs, tmp_path):
+    assert prices.cost(runs, 10) == "7 more: 7 h of 2 cores"  # an hour of both cores a seed
+    assert prices.cost(runs, 3) == "" and prices.cost(["gone"], 10) == "" and prices.cost([], 10) == ""
+    (tmp_path / "bench").mkdir()
+    rows = [{"seconds_an_epoch_arithmetic_alone": share, "seconds_an_epoch_graph": 1.0} for share in (0.5, 0.1)]
+    (tmp_path / "bench" / "projection-h100.json").write_text(json.dumps({"chip": {"matrix": 1e15}, "rows": rows}))
+    assert prices.cost(runs, 10) == "7 more: 7 h of 2 cores, 14 min of an H100"
+
+
+def test_the_projection_that_is_there_tells_a_speed(monkeypatch):
+    monkeypatch.setenv("RESULTS_DIR", str(REPOSITORY / "results"))
+    assert 1e13 < prices.flops_a_second() < 9e14

@@ -6,7 +6,7 @@ import pandas as pd
 
 from helpers import studies
 from helpers.core.files import results_dir
-from helpers.pages import ledger, methods_page, speed, study_page
+from helpers.pages import coverage_page, ledger, methods_page, speed, study_page
 from helpers.pages.blocks import cost, entry, missing, state, variants
 from helpers.report.report import markdown
 
@@ -37,7 +37,7 @@ def page() -> str:
         "Written by `make claims` from what lies here. `make verify` computes all of it anew from the records and names any difference.",
         table_of_studies(""),
         f"## The executed notebooks\n\n{notebooks()}",
-        f"## The ledger\n\n{ledger.summary()}\n\n{VERDICTS}",
+        f"## The ledger\n\n{ledger.summary()}\n\n{VERDICTS}\n\n{coverage_page.sentence()}",
         f"## Speed\n\n{SPEED}\n\n{speed.speed()}",
         f"## On a GPU\n\n{speed.gpu_day()}",
         f"## The methods\n\n{methods_page.block()}",

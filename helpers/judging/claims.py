@@ -187,7 +187,9 @@ def takes(claim: Claim, parts: list[Part], first: int | None) -> tuple[int | Non
     if any(each.error is None for each in found):
         return None, ""
     open_ = [each for each in found if position(claim.kind, claim.margin, each) != "supported"]
-    if first is not None and all(looks.futile(claim.kind, claim.margin, each, first) for each in open_):
+    contrary = [each for each in open_ if not leans_for(claim.kind, claim.margin, each)]  # one of them would be enough
+    few = all if contrary else any
+    if first is not None and few(looks.futile(claim.kind, claim.margin, each, first) for each in contrary or open_):
         return None, f"hardly to be decided by {looks.MOST} seeds"
     asked: Price = price_of_all(claim.kind, claim.margin, found, fixed if first is None else partial(looks.planned, first))
     return asked.seeds, asked.words()

@@ -27,7 +27,9 @@ PATHS = 400_000
 def alpha(first: int, seeds: int) -> float:
     """The two-sided level of the look at so many seeds in a campaign that began with `first`; before the first look that of the first."""
     if not 2 <= first <= MOST or seeds > MOST:
-        raise UserError(f"A look at {seeds} seeds of a campaign that began with {first}: looks are planned from 2 to {MOST} seeds.")
+        raise UserError(
+            f"A look at {seeds} seeds of a campaign that began with {first}: looks are planned from 2 to {MOST} seeds. Judge it as fixed."
+        )
     return _levels(first)[max(seeds, first)]
 
 

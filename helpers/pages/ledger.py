@@ -100,8 +100,7 @@ def csv_text(rows: pd.DataFrame) -> str:
 HOLM = """\
 *After Holm*: what is left of a verdict when every claim here that has an interval shares a chance of 5 % that any is decided wrongly.
 *Would take*: how many seeds in all would decide with a chance of 80 %, were the truth what was found; a projection from few
-seeds. What they cost: those of this claim again, by their measured time on this machine's kind and, on an H100, by their training's
-operations at the smallest share of its arithmetic that any net reaches [on paper](bench/projection-h100.md)."""
+seeds. What they cost is what this claim's seeds cost: their measured time, and on an H100 a guess from their training's operations and steps."""
 
 
 def page(rows: pd.DataFrame) -> str:

@@ -1,43 +1,44 @@
 """What further seeds of a claim would cost, from what its seeds cost here. A projection: seeds are taken to cost alike, and so are machines.
 
-On this machine it is the measured seconds of the claim's runs, each times its threads. On an H100 it is the training's counted operations
-at the smallest share of the card's arithmetic that any net reaches on paper (results/bench/projection-h100.json), readouts left out.
+On two cores it is the measured seconds of the claim's runs, each times its threads. On an H100 it is what a day on a GPU plans by before
+anything was measured there (`GUESS` of helpers/gpu_day/runs.py): the training's counted operations at a rate, no step under a least time,
+and a constant for images, readouts and maps.
 """
 
-import functools
-
-from helpers.core.files import read_json, results_dir
+from helpers.gpu_day.runs import GUESS
 from helpers.runs import records
 
-CARD = "h100"
-CORES = 2  # of the machine that hours are told of
+CORES = 2
 
 
 def cost(runs: list[str], needs: int) -> str:
     """Of the seeds that a claim's runs lack to so many; "" where no record tells."""
-    found = [record.manifest for run in runs if (record := records.find(run)) is not None]
-    seeds = len({manifest.get("seed") for manifest in found})
+    found = [record for run in runs if (record := records.find(run)) is not None]
+    seeds = len({record.manifest.get("seed") for record in found})
     more = needs - seeds
     if not found or more <= 0:
         return ""
     words = []
-    if all("seconds" in each and each.get("device", {}).get("threads") for each in found):
-        seconds = sum(each["seconds"] * each["device"]["threads"] for each in found) / CORES / seeds * more
-        words.append(f"{seconds / 3600:.2g} h of {CORES} cores")
-    if (speed := flops_a_second()) and all(each.get("training_flops") for each in found):
-        minutes = sum(each["training_flops"] for each in found) / speed / 60 / seeds * more
-        words.append(f"{minutes:.2g} min of an {CARD.upper()}")
+    for times, unit, name in ((on_cores, 3600, f"h of {CORES} cores"), (on_card, 60, "min of an H100")):
+        seconds = [times(record) for record in found]
+        if None not in seconds:
+            words.append(f"{_short(sum(seconds) / seeds * more / unit)} {name}")
     return f"{more} more: {', '.join(words)}" if words else ""
 
 
-def flops_a_second() -> float | None:
-    """None where no projection lies there."""
-    path = results_dir() / "bench" / f"projection-{CARD}.json"
-    return _speed(path, path.stat().st_mtime_ns) if path.is_file() else None
+def on_cores(record) -> float | None:
+    manifest = record.manifest
+    threads = manifest.get("device", {}).get("threads")
+    return manifest["seconds"] * threads / CORES if threads and "seconds" in manifest else None
 
 
-@functools.lru_cache(maxsize=1)
-def _speed(path, changed: int) -> float:
-    projection = read_json(path)
-    rows = [row for row in projection["rows"] if row["seconds_an_epoch_graph"]]
-    return projection["chip"]["matrix"] * min(row["seconds_an_epoch_arithmetic_alone"] / row["seconds_an_epoch_graph"] for row in rows)
+def on_card(record) -> float | None:
+    flops = record.manifest.get("training_flops")
+    if not flops or "step" not in record.metrics:
+        return None
+    card = GUESS["cuda"]
+    return card.run + max(flops / card.flops, int(record.metrics["step"].iloc[-1]) * card.step)
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"

@@ -65,3 +65,9 @@ def test_the_row_of_an_undecided_claim_says_what_it_would_take():
     assert row(made(1.0, 0.0, 1.0, 1))["needs"] == 3
     assert row(made(1.0, 1.0, 0.0, 3), lacking=("r2",))["takes"] == "" and row(None)["takes"] == ""
     assert row(made(0.1, 4.0, 4.0, 3), first=3)["takes"] == "hardly to be decided by 20 seeds"
+
+
+def test_a_hopeless_part_is_enough_where_all_must_hold_but_not_where_one_may_contradict():
+    hopeless, hopeful, against = made(0.1, 4.0, 4.0, 3), made(1.0, 1.0, 0.0, 3), made(-1.0, 1.0, 0.0, 3)
+    assert row(hopeless, hopeful, first=3)["takes"] == "hardly to be decided by 20 seeds"
+    assert row(hopeless, against, first=3)["needs"] == price("difference", 0.0, against, lambda n: looks.planned(3, n), 2).seeds

@@ -1,13 +1,12 @@
 """What the whole ledger leaves of its verdicts, and what further seeds would cost."""
 
-import json
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.core.files import REPOSITORY
+from helpers.gpu_day.runs import GUESS
 from helpers.pages import ledger, prices
 from helpers.runs import records
 
@@ -31,25 +30,21 @@ def test_a_family_of_nulls_is_right_as_a_whole():
 
 
 @pytest.fixture
-def runs(monkeypatch, tmp_path):
-    monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
-    device = {"threads": 2}
-    kept = {
-        f"r{seed}{arm}": {"seed": seed, "seconds": 1800.0, "training_flops": 6e15, "device": device} for seed in range(3) for arm in "ab"
-    }
-    monkeypatch.setattr(records, "find", lambda run: SimpleNamespace(manifest=kept[run]) if run in kept else None)
-    return list(kept)
+def runs(monkeypatch):
+    kept = {}
+    for seed in range(3):
+        for arm, flops in (("a", 6e15), ("b", 1e9)):
+            manifest = {"seed": seed, "seconds": 1800.0, "training_flops": flops, "device": {"threads": 2}}
+            kept[f"r{seed}{arm}"] = SimpleNamespace(manifest=manifest, metrics=pd.DataFrame({"step": [50, 1000]}))
+    monkeypatch.setattr(records, "find", kept.get)
+    return kept
 
 
-def test_further_seeds_cost_what_the_first_did(runs, tmp_path):
-    assert prices.cost(runs, 10) == "7 more: 7 h of 2 cores"  # an hour of both cores a seed
-    assert prices.cost(runs, 3) == "" and prices.cost(["gone"], 10) == "" and prices.cost([], 10) == ""
-    (tmp_path / "bench").mkdir()
-    rows = [{"seconds_an_epoch_arithmetic_alone": share, "seconds_an_epoch_graph": 1.0} for share in (0.5, 0.1)]
-    (tmp_path / "bench" / "projection-h100.json").write_text(json.dumps({"chip": {"matrix": 1e15}, "rows": rows}))
-    assert prices.cost(runs, 10) == "7 more: 7 h of 2 cores, 14 min of an H100"
-
-
-def test_the_projection_that_is_there_tells_a_speed(monkeypatch):
-    monkeypatch.setenv("RESULTS_DIR", str(REPOSITORY / "results"))
-    assert 1e13 < prices.flops_a_second() < 9e14
+def test_further_seeds_cost_what_the_first_did(runs):
+    card = GUESS["cuda"]
+    a_seed = 2 * card.run + 6e15 / card.flops + 1000 * card.step  # the one is held up by its operations, the other by its steps
+    assert 6e15 / card.flops > 1000 * card.step
+    assert prices.cost(list(runs), 10) == f"7 more: 7 h of 2 cores, {7 * a_seed / 60:.0f} min of an H100"  # an hour of both cores a seed
+    assert prices.cost(list(runs), 3) == "" and prices.cost(["gone"], 10) == "" and prices.cost([], 10) == ""
+    del runs["r0a"].manifest["training_flops"]
+    assert prices.cost(list(runs), 10) == "7 more: 7 h of 2 cores"

@@ -244,6 +244,8 @@ def _within(claim: Claim, parts: list[Part], family: int) -> str:
     places = {position(claim.kind, claim.margin, part.estimate) for part in parts}
     if "contradicted" in places:
         return f"one of {family} comparisons speaks against it, and that may be chance among so many"
+    if all(position(claim.kind, claim.margin, replace(part.estimate, spared=0)) == "supported" for part in parts):
+        return "what holds was chosen as what holds best, and that may be chance"
     return f"an interval spans the margin of {claim.margin:g} {claim.unit}"
 
 

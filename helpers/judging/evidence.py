@@ -18,11 +18,17 @@ def position(kind: str, margin: float, estimate: Estimate, family: int = 1) -> s
 
     The interval is at the estimate's level; for "contradicted" at that of `family` comparisons (Bonferroni), of which any one would do,
     for "supported" at that of what was spared and one more, out of which the best were taken."""
-    pro, contra = evidence(kind, margin, estimate)
-    tail = (1 - estimate.level) / 2
-    if pro * (1 + estimate.spared) < tail:
+    if estimate.error is None:
+        return "spans"
+    alpha = 1 - estimate.level
+    pro, contra = estimate.at(1 - alpha / (1 + estimate.spared)), estimate.at(1 - alpha / family)
+    if kind == "equivalence":
+        if -margin < pro.low and pro.high < margin:
+            return "supported"
+        return "contradicted" if contra.low > margin or contra.high < -margin else "spans"
+    if pro.low > margin:
         return "supported"
-    return "contradicted" if contra * family < tail else "spans"
+    return "contradicted" if contra.high < margin else "spans"
 
 
 def leans_for(kind: str, margin: float, estimate: Estimate) -> bool:

@@ -44,6 +44,7 @@ def power(kind: str, margin: float, estimate: Estimate, seeds: int, alpha: float
         away.append(margin + abs(estimate.value))  # both ends must lie within
     if not found.error:
         return float(min(away) > 0)
+    found = found.at(1 - alpha)
     bound = stats.t.isf(alpha / 2, found.freedom)
     return max(0.0, 1 - sum(float(_below(bound, found.freedom, each / found.error)) for each in away))
 

@@ -16,8 +16,8 @@ seeds. The seeds' deviation is none, or 0.3, 1 or 3 times that of one seed's acc
 seed (a correlation of 0.6 before the threshold) or drawn *anew*. Every figure has a Monte Carlo error, in the last column, for a true 95 %."""
 INTERVALS = """\
 How often the 95 % interval of the difference holds the truth, its mean width in points, how often the one at 99 % does, and the same of
-the widened bootstrap that stood here before, which counted the images' noise twice. Freedom of three seeds is estimated from what they
-show, so that far out, at 99 % and beyond, they cover less than said where the images' part is about a tenth."""
+the widened bootstrap that stood here before, which counted the images' noise twice. How much of the variance is the seeds' must be
+guessed from the seeds: beyond 95 % the guess is made on the safe side, so that few seeds miss less than said."""
 CAMPAIGNS = """\
 Whole campaigns, from scores over estimates to the judge: {first} seeds, and one more after each look without a verdict, up to {most}.
 *Wrong* is any verdict where the truth lies on the margin, else the opposite one. *Hopeless*: after the look from which no later one had a

@@ -104,9 +104,12 @@ def test_images_that_speak_against_each_other_add_nothing():
 def test_another_level_and_its_p_value_belong_together():
     found = made(2.0, 3.0, 0.5, 4)
     assert found.error == pytest.approx(1.25**0.5) and found.freedom == pytest.approx(3 * (1 + 1 / 6 + 2 / 9))
+    assert found.at(0.8).freedom == found.freedom > found.at(0.99).freedom > 3
     for level in (0.8, 0.95, 0.99):
         other = found.at(level)
-        assert other.level == level and other.above(other.low) == pytest.approx((1 - level) / 2) == pytest.approx(other.below(other.high))
+        assert other.level == level and other.above(other.low) == pytest.approx((1 - level) / 2, rel=1e-3) == pytest.approx(
+            other.below(other.high), rel=1e-3
+        )
     assert found.at(0.99).low < found.low and found.at(0.95) == found
     assert paired_values([2.0]).above(0) == 1 and paired_values([2.0]).at(0.9).low is None
 
@@ -121,6 +124,15 @@ def test_interval_covers_the_truth(seeds, share):
         found = made(0.0, share * factor * seeds, 1 - share, seeds)
         covered += 1 - 2 * stats.norm.sf(found.high)
     assert 0.945 <= covered / len(chi) <= 0.96
+
+
+@pytest.mark.parametrize("tail", [0.01, 0.001])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 1.0])
+def test_three_seeds_miss_no_more_than_said_far_out(tail, share):
+    """The same at the levels of families and of looks, where an r that is large by luck would miss several times as much."""
+    chi = stats.chi2.ppf((np.arange(4000) + 0.5) / 4000, 2) / 2
+    missed = np.mean([2 * stats.norm.sf(made(0.0, share * factor * 3, 1 - share, 3).at(1 - tail).high) for factor in chi])
+    assert missed <= 1.03 * tail
 
 
 def test_more_disagreement_between_seeds_widens():

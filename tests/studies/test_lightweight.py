@@ -98,6 +98,7 @@ def test_a_count_sets_aside_what_speaks_most_against_it():
     assert "set aside: bad" in at_least(4, [good, weak, bad, good, good], 0.5)[0].name
     assert judge_parts(claim, at_least(4, [good, weak, bad, good, good], 0.5))[0] == "undecided"  # the best four of five: luck had a choice
     assert judge_parts(claim, [good, weak, good, good])[0] == "supported"
+    assert judge_parts(claim, at_least(4, [good, weak, bad, good, good], 0.5))[1].startswith("what holds was chosen as what holds best")
     assert judge_parts(claim, at_least(4, [bad, good, bad, good, good], 0.5))[0] == "contradicted"
     assert judge_parts(claim, at_least(4, [none, good, good, good, good], 0.5))[0] == "supported"
     assert judge_parts(claim, at_least(4, [none, good, bad, good, good], 0.5))[0] == "undecided"

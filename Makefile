@@ -17,7 +17,7 @@ NAME ?= backbone_contest
 PRESET ?= demo
 ARGS ?=
 
-.PHONY: help demo test lab study campaign speedrun methods bench bench-readouts bench-together same-numbers gpu-check gpu-kit gpu-day results-tables claims verify site clean setup check format lint strip
+.PHONY: help demo test lab study campaign speedrun methods bench bench-readouts bench-together same-numbers gpu-check gpu-kit gpu-day results-tables claims coverage verify site clean setup check format lint strip
 
 help: ## show this list
 	@echo "Targets:"
@@ -81,6 +81,9 @@ results-tables: setup ## write the README's tables and figures anew from the rec
 
 claims: setup ## judge every claim anew from the records; write results/claims.md, results/claims.csv and the README's tables
 	$(PYTHON) -m helpers.commands.claims
+
+coverage: setup ## simulate how often intervals hold the truth and campaigns decide rightly, into results/judging/
+	$(PYTHON) -m helpers.commands.coverage
 
 verify: setup ## compute every table, figure and verdict anew from the records and fail on any difference (no data, no GPU)
 	$(PYTHON) -m helpers.commands.verify

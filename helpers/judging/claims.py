@@ -6,27 +6,40 @@
   contradicted when any is;
 - anything else, and any part with fewer than three seeds, is undecided, with the reason and the direction it leans;
 - a part that compares what has not learned (competence.py) is never judged: it is undecided, and names what has not.
+
+"Supported" asks all parts at once, so each is tested at the full level: chance would have to favour every one. "Contradicted" asks any of
+them, so that all comparisons together hold the level (Bonferroni): the parts, and where a part is the rival that speaks most against,
+all the rivals it was picked from. Where parts may fail and the best are taken, they are tested at the level of so many choices.
 """
 
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from helpers.core.errors import UserError, pick, unknown
 from helpers.core.files import write_text
-from helpers.judging.statistics import Estimate
+from helpers.judging import looks
+from helpers.judging.evidence import evidence, leans_for, position
+from helpers.judging.price import Price, fixed, price_of_all
+from helpers.judging.statistics import LEVEL, Estimate
 from helpers.judging.trend import words
 
 STUDIES = Path(__file__).parents[1] / "studies"
 SEEDS_NEEDED = 3
+NOTHING = "—"  # nothing is missing, or something else than seeds
 TREND = "at 1/4, 1/2 and all of the training"  # the head of that column
 NAMED = 4  # reasons of one kind that a verdict lists
+UNLEARNED = "training that learns, before any seeds"
 SCOPES = ("embedded", "reduced", "paper")
 KINDS = ("order", "difference", "equivalence", "association", "share")
-COLUMNS = ("claim", "study", "scope", "published", "ours", "low", "high", "seeds", "trend", "verdict", "reason", "runs")
+COLUMNS = (
+    *("claim", "study", "scope", "published", "ours", "low", "high", "level", "seeds", "trend", "verdict", "reason"),
+    *("p_for", "p_against", "needs", "takes", "runs"),
+)
 
 
 @dataclass(frozen=True)
@@ -84,29 +97,22 @@ def read_claims(studies: Path = STUDIES) -> dict[str, Claim]:
     return claims
 
 
-def position(kind: str, margin: float, estimate: Estimate) -> str:
-    """Where the whole interval lies: "supported", "contradicted", or "spans" when it lies on neither side."""
-    low, high = estimate.low, estimate.high
-    if low is None or high is None:
-        return "spans"
-    if kind == "equivalence":
-        if -margin < low and high < margin:
-            return "supported"
-        return "contradicted" if low > margin or high < -margin else "spans"
-    if low > margin:
-        return "supported"
-    return "contradicted" if high < margin else "spans"
-
-
-def leans_for(kind: str, margin: float, estimate: Estimate) -> bool:
-    return abs(estimate.value) < margin if kind == "equivalence" else estimate.value > margin
+def at_look(parts: list[Part], first: int | None) -> list[Part]:
+    """The parts of a study that decides adaptively from `first` seeds on, each interval at the level of the look that it is;
+    None: a fixed number of seeds, so they stay at 95 %."""
+    if first is None:
+        return parts
+    return [
+        replace(part, estimate=part.estimate.at(1 - looks.alpha(first, part.estimate.seeds))) if part.estimate else part for part in parts
+    ]
 
 
 def judge_parts(claim: Claim, parts: list[Part]) -> tuple[str, str]:
-    """(verdict, reason) of a claim from its parts alone; scope is judge's business."""
+    """(verdict, reason) of a claim from its parts alone, each at the level of its interval; scope is judge's business."""
     found = [part for part in parts if part.estimate is not None]
     enough = [part for part in found if part.estimate.seeds >= SEEDS_NEEDED and not part.unfit]
-    against = [part for part in enough if position(claim.kind, claim.margin, part.estimate) == "contradicted"]
+    family = sum(part.estimate.rivals for part in enough)
+    against = [part for part in enough if position(claim.kind, claim.margin, part.estimate, family) == "contradicted"]
     if against:
         return "contradicted", "; ".join(_told(part) for part in against)
     if parts and len(enough) == len(parts) and all(position(claim.kind, claim.margin, part.estimate) == "supported" for part in parts):
@@ -116,7 +122,7 @@ def judge_parts(claim: Claim, parts: list[Part]) -> tuple[str, str]:
     if (fewest := min((part.estimate.seeds for part in found), default=SEEDS_NEEDED)) < SEEDS_NEEDED:
         reasons.append(f"n = {fewest}")
     elif found and not reasons:
-        reasons.append(_within(claim))
+        reasons.append(_within(claim, found, family))
     if found:
         lean = {leans_for(claim.kind, claim.margin, part.estimate) for part in found}
         reasons.append({(True,): "leans for", (False,): "leans against", (False, True): "leans both ways"}[tuple(sorted(lean))])
@@ -137,13 +143,15 @@ def deciding(claim: Claim, parts: list[Part], verdict: str) -> Part | None:
     return min(found, key=strength, default=None)
 
 
-def judge(claim: Claim, estimand: Callable[..., list[Part]] | None, cells: pd.DataFrame, scope: str, **context) -> dict:
+def judge(
+    claim: Claim, estimand: Callable[..., list[Part]] | None, cells: pd.DataFrame, scope: str, first: int | None = None, **context
+) -> dict:
     """One row of claims.csv, and beside its columns the "parts" they come from. `context` (reading, readout) goes to the
-    estimand, which is handed the cells."""
+    estimand, which is handed the cells; `first` as for `at_look`."""
     parts, verdict, reason = [], "undecided", "no estimand is bound to this claim"
     if estimand is not None:
         try:
-            parts = estimand(cells, **context)
+            parts = at_look(estimand(cells, **context), first)
             verdict, reason = judge_parts(claim, parts)
         except Undecided as why:
             reason = str(why)
@@ -155,19 +163,60 @@ def judge(claim: Claim, estimand: Callable[..., list[Part]] | None, cells: pd.Da
     part = deciding(claim, parts, verdict)
     shown = part.estimate if part else Estimate(None, None, None, 0)
     course = words(part.trend, claim.margin, claim.kind) if part else ""
-    values = (shown.value, shown.low, shown.high, shown.seeds, course, verdict, reason, " ".join(runs))
-    row = dict(zip(COLUMNS, (claim.id, claim.study, scope, claim.published, *values), strict=True))
+    values = (shown.value, shown.low, shown.high, 100 * shown.level, shown.seeds, course, verdict, reason)
+    tests, asked = (None, None), (None, "")
+    if not lacking and not (claim.scope == "paper" and scope != "paper"):  # else it could not be decided, whatever the numbers
+        tests = p_values(claim, parts)
+        asked = takes(claim, parts, first) if verdict == "undecided" else asked
+    row = dict(zip(COLUMNS, (claim.id, claim.study, scope, claim.published, *values, *tests, *asked, " ".join(runs)), strict=True))
     return row | {"parts": parts}
 
 
-def judge_study(study: str, estimands: dict[str, Callable], cells: pd.DataFrame, scope: str, **context) -> pd.DataFrame:
-    """A row for every claim of a study, in the order of claims.toml."""
+def p_values(claim: Claim, parts: list[Part]) -> tuple[str | None, str | None]:
+    """(for, against), two-sided as the verdict takes them: beside 0.05 they give it. Of an adaptive study they are raised as its level
+    is lowered. As text of three digits: columns of numbers keep four places."""
+    found = [part.estimate for part in parts if part.estimate is not None and part.estimate.seeds >= SEEDS_NEEDED and not part.unfit]
+    if not found:
+        return None, None
+    family = sum(each.rivals for each in found)
+    pairs = [evidence(claim.kind, claim.margin, each) for each in found]
+    scale = [2 * (1 - LEVEL) / (1 - each.level) for each in found]
+    pro = max(p * by * (1 + each.spared) for (p, _), by, each in zip(pairs, scale, found, strict=True))
+    contra = min(p * by * family for (_, p), by in zip(pairs, scale, strict=True))
+    return f"{min(pro, 1.0) if len(found) == len(parts) else 1.0:.3g}", f"{min(contra, 1.0):.3g}"
+
+
+def takes(claim: Claim, parts: list[Part], first: int | None) -> tuple[int | None, str]:
+    """(seeds in all, the same in words) that would probably decide; (None, "") where something else than seeds is missing."""
+    found = [part.estimate for part in parts if part.estimate is not None]
+    if not found or len(found) < len(parts):
+        return None, ""
+    if any(part.unfit for part in parts):
+        return None, UNLEARNED
+    if min(each.seeds for each in found) < SEEDS_NEEDED:
+        return SEEDS_NEEDED, f"{SEEDS_NEEDED} seeds at least"
+    if any(each.error is None for each in found):
+        return None, ""
+    open_ = [each for each in found if position(claim.kind, claim.margin, each) != "supported"]
+    contrary = [each for each in open_ if not leans_for(claim.kind, claim.margin, each)]  # one of them would be enough
+    few = all if contrary else any
+    if first is not None and few(looks.futile(claim.kind, claim.margin, each, first) for each in contrary or open_):
+        return None, f"hardly to be decided by {looks.MOST} seeds"
+    asked: Price = price_of_all(claim.kind, claim.margin, found, fixed if first is None else partial(looks.planned, first))
+    return asked.seeds, asked.words()
+
+
+def judge_study(
+    study: str, estimands: dict[str, Callable], cells: pd.DataFrame, scope: str, first: int | None = None, **context
+) -> pd.DataFrame:
+    """A row for every claim of a study, in the order of claims.toml. `first`: with how many seeds a study began that adds seeds until
+    its claims are decided (see `looks`); None: their number was fixed beforehand."""
     if scope not in SCOPES:
         raise unknown("scope", scope, SCOPES)
     claims = {name: claim for name, claim in read_claims().items() if claim.study == study}
     for name in estimands:
         pick(f"claim of {study}", name, claims)
-    rows = [judge(claim, estimands.get(name), cells, scope, **context) for name, claim in claims.items()]
+    rows = [judge(claim, estimands.get(name), cells, scope, first, **context) for name, claim in claims.items()]
     verdicts = pd.DataFrame(rows, columns=list(COLUMNS))
     verdicts.attrs["parts"] = {row["claim"]: row["parts"] for row in rows}  # for whoever plans what to train next
     return verdicts
@@ -179,22 +228,25 @@ def write_claims(verdicts: pd.DataFrame, folder: Path) -> Path:
 
 
 def claims_text(verdicts: pd.DataFrame) -> str:
-    return verdicts[list(COLUMNS)].to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    whole = verdicts[list(COLUMNS)].assign(level=[f"{level:g}" for level in verdicts["level"]]).astype({"needs": "Int64"})
+    return whole.to_csv(index=False, float_format="%.4f", lineterminator="\n")
 
 
-def in_words(ours: float | None, low: float | None, high: float | None) -> str:
-    """An estimate with its interval as a table shows it, "—" where there is none."""
-    return "—" if pd.isna(ours) else f"{ours:.2f}" + ("" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]")
+def in_words(ours: float | None, low: float | None, high: float | None, level: float = 100 * LEVEL) -> str:
+    """An estimate with its interval as a table shows it, "—" where there is none; a level that is not the usual one is said."""
+    at = "" if level == 100 * LEVEL else f" at {level:.4g} %"
+    return "—" if pd.isna(ours) else f"{ours:.2f}" + ("" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]{at}")
 
 
 def verdict_table(verdicts: pd.DataFrame) -> pd.DataFrame:
     """The verdicts as a reader wants them: each claim's sentence first, its interval in one column, without run ids."""
     claims = read_claims()
-    interval = [in_words(row.ours, row.low, row.high) for row in verdicts.itertuples()]
+    interval = [in_words(row.ours, row.low, row.high, row.level) for row in verdicts.itertuples()]
     table = verdicts[["claim", "published", "seeds", "trend", "scope", "verdict", "reason"]].copy()
     table.insert(1, "says", [claims[name].statement + (" (ours)" if claims[name].ours else "") for name in verdicts["claim"]])
     table.insert(3, "ours [95 %]", interval)
     table.insert(4, "margin", [f"{claims[name].margin:g} {claims[name].unit}" for name in verdicts["claim"]])
+    table["would take"] = [NOTHING if pd.isna(text) or not text else text for text in verdicts["takes"]]
     return table.rename(columns={"trend": TREND})
 
 
@@ -204,7 +256,13 @@ def _named(words: list[str]) -> list[str]:
     return words if len(words) <= NAMED else [*words[:NAMED], f"and {len(words) - NAMED} more like these"]
 
 
-def _within(claim: Claim) -> str:
+def _within(claim: Claim, parts: list[Part], family: int) -> str:
+    """Why parts that all have their seeds do not decide."""
+    places = {position(claim.kind, claim.margin, part.estimate) for part in parts}
+    if "contradicted" in places:
+        return f"one of {family} comparisons speaks against it, and that may be chance among so many"
+    if all(position(claim.kind, claim.margin, replace(part.estimate, spared=0)) == "supported" for part in parts):
+        return "what holds was chosen as what holds best, and that may be chance"
     return f"an interval spans the margin of {claim.margin:g} {claim.unit}"
 
 

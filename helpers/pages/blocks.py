@@ -94,7 +94,7 @@ def found_verdicts(folder: Path) -> pd.DataFrame:
 
 def short_verdicts(folder: Path) -> pd.DataFrame:
     """The verdicts as a page shows them, reasons cut short."""
-    found = verdict_table(found_verdicts(folder))[["claim", "says", "published", "ours [95 %]", "verdict", "reason"]]
+    found = verdict_table(found_verdicts(folder))[["claim", "says", "published", "ours [95 %]", "verdict", "would take", "reason"]]
     found["reason"] = [textwrap.shorten(str(reason), REASON, placeholder=" …") for reason in found["reason"]]
     return found
 

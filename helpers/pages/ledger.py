@@ -2,19 +2,22 @@
 
 from collections import Counter
 
+import numpy as np
 import pandas as pd
 
 from helpers import studies
 from helpers.core.files import read_json
 from helpers.judging.claims import TREND, Claim, in_words, read_claims
 from helpers.pages.blocks import command, count, found_verdicts, variants
+from helpers.pages.prices import cost
 from helpers.report.report import MISSING, markdown
 
 VERDICTS = ("supported", "contradicted", "undecided")
 COLUMNS = (
-    *("claim", "study", "variant", "statement", "published", "ours", "low", "high", "unit", "margin"),
-    *("seeds", "runs", "scope", "trend", "verdict", "reason", "figure"),
+    *("claim", "study", "variant", "statement", "published", "ours", "low", "high", "level", "unit", "margin"),
+    *("seeds", "runs", "scope", "trend", "verdict", "p_for", "p_against", "holm", "needs", "takes", "cost", "reason", "figure"),
 )
+FAMILY = 0.05  # the chance that any verdict of the whole ledger is wrong, after Holm
 
 
 def ledger() -> pd.DataFrame:
@@ -30,18 +33,42 @@ def ledger() -> pd.DataFrame:
             for row in frame[frame["claim"] == claim.id].to_dict("records")
         ]
         rows += judged or [_unjudged(claim)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return with_holm(pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+def with_holm(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with what is left of their verdicts when all that have an interval share one chance to be wrong (Holm): of either
+    direction the better p-value, which is two-sided. What could not be judged stays in the family, where it can only take."""
+    p = rows[["p_for", "p_against"]].astype(float)
+    smaller = p.min(axis=1).fillna(1.0).to_numpy()
+    better = np.where(p["p_for"].fillna(1.0) < p["p_against"].fillna(1.0), "supported", "contradicted")
+    family = rows["low"].notna().to_numpy()
+    held = np.zeros(len(rows), dtype=bool)
+    held[family] = holm(smaller[family]) < FAMILY
+    return rows.assign(holm=np.where(held, better, np.where(family, "undecided", "")))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Adjusted p-values: the smallest times their number, the next times one fewer, none below one before it."""
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return adjusted.clip(max=1.0)
 
 
 def _judged(claim: Claim, path, row: dict) -> dict:
-    same = {name: row.get(name) for name in ("ours", "low", "high", "seeds", "scope", "trend", "verdict", "reason")}
-    runs = 0 if pd.isna(row["runs"]) else len(row["runs"].split())
-    return _about(claim) | same | {"variant": path.name, "runs": runs, "figure": _shown(claim, path)}
+    same = {
+        name: row.get(name)
+        for name in ("ours", "low", "high", "level", "seeds", "scope", "trend", "verdict", "p_for", "p_against", "needs", "takes", "reason")
+    }
+    runs = [] if pd.isna(row["runs"]) else row["runs"].split()
+    asked = "" if pd.isna(row["needs"]) else cost(runs, int(row["needs"]))
+    return _about(claim) | same | {"variant": path.name, "runs": len(runs), "cost": asked, "figure": _shown(claim, path)}
 
 
 def _unjudged(claim: Claim) -> dict:
     """No variant of its study is committed, or the claim was made after it was drawn."""
-    none = dict.fromkeys(("ours", "low", "high"))
+    none = dict.fromkeys(("ours", "low", "high", "level", "p_for", "p_against", "needs", "takes", "cost"))
     reason = f"not computed yet: `{command(claim.study, studies.part(claim.study, 'settings').VARIANTS[0])}`"
     return (
         _about(claim)
@@ -65,7 +92,17 @@ def _shown(claim: Claim, path) -> str:
 
 
 def csv_text(rows: pd.DataFrame) -> str:
-    return rows.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    """Levels and p-values in as many digits as they have: the other numbers keep four places."""
+    short = {
+        name: ["" if pd.isna(each) else f"{each:.4g}" for each in rows[name].astype(float)] for name in ("level", "p_for", "p_against")
+    }
+    return rows.assign(**short).astype({"needs": "Int64"}).to_csv(index=False, float_format="%.4f", lineterminator="\n")
+
+
+HOLM = """\
+*After Holm*: what is left of a verdict when every claim here that has an interval shares a chance of 5 % that any is decided wrongly.
+*Would take*: how many seeds in all would decide with a chance of 80 %, were the truth what was found; a projection from few
+seeds. What they cost is what this claim's seeds cost: their measured time, and on an H100 a guess from their training's operations and steps."""
 
 
 def page(rows: pd.DataFrame) -> str:
@@ -73,6 +110,7 @@ def page(rows: pd.DataFrame) -> str:
     parts = [
         "# Ledger of claims",
         "Written by `make claims` from the records; the same as [claims.csv](claims.csv). A verdict holds for its scope only.",
+        HOLM,
     ]
     judged = rows[rows["variant"] != ""]
     if len(judged):
@@ -94,11 +132,15 @@ def page(rows: pd.DataFrame) -> str:
 
 def _readable(part: pd.DataFrame) -> pd.DataFrame:
     table = part[["claim", "statement", "published"]].copy()
-    table["ours [95 %]"] = [in_words(row.ours, row.low, row.high) for row in part.itertuples()]
+    table["ours [95 %]"] = [in_words(row.ours, row.low, row.high, row.level) for row in part.itertuples()]
     table["margin"] = [f"{row.margin:g} {row.unit}" for row in part.itertuples()]
-    shown = ["seeds", "runs", "scope", "trend", "verdict", "reason"]
-    table[shown] = part[shown].fillna("")
-    table = table.rename(columns={"trend": TREND})
+    table[["seeds", "runs", "scope"]] = part[["seeds", "runs", "scope"]]
+    table[TREND] = [MISSING if pd.isna(each) or not each else each for each in part["trend"]]
+    table["verdict"] = part["verdict"]
+    table["after Holm"] = [each or MISSING for each in part["holm"]]
+    for name, column in (("would take", "takes"), ("further seeds cost (projection)", "cost")):
+        table[name] = [MISSING if pd.isna(each) or not each else each for each in part[column]]
+    table["reason"] = part["reason"]
     table["shown in"] = [f"[{path.rsplit('/', 1)[-1].partition('.')[0]}]({path})" if path else MISSING for path in part["figure"]]
     return table
 
@@ -108,11 +150,12 @@ def summary() -> str:
     rows = ledger()
     table = []
     for (study, variant), part in rows.groupby(["study", "variant"], sort=False):
-        found = Counter(part["verdict"])
+        found, kept = Counter(part["verdict"]), Counter(part["holm"])
         scope = ", ".join(dict.fromkeys(part["scope"])) or MISSING
         table.append(
             {"study": study, "variant": variant or "not computed yet", "scope": scope, "claims": len(part)}
             | {v: found[v] for v in VERDICTS}
+            | {"of them after Holm": f"{kept['supported']} supported, {kept['contradicted']} contradicted"}
         )
     return (
         markdown(pd.DataFrame(table))

@@ -6,7 +6,7 @@ import pandas as pd
 
 from helpers import studies
 from helpers.core.files import results_dir
-from helpers.pages import ledger, methods_page, speed, study_page
+from helpers.pages import coverage_page, ledger, methods_page, speed, study_page
 from helpers.pages.blocks import cost, entry, missing, state, variants
 from helpers.report.report import markdown
 
@@ -14,9 +14,10 @@ FIRST = ("label_efficiency", "fractions")  # the figure of the README
 
 VERDICTS = """\
 A claim is *supported* when its whole 95 % interval lies beyond the margin, *contradicted* when it lies on the other side, and otherwise
-*undecided*, with the reason. Fewer than three seeds never decide, nor does a part of the runs that were asked for. A verdict holds for
-its scope only: *embedded* (drawn images), *reduced* (real images, cut down) or *paper* (the paper's own sizes). Claims and margins stand
-in the `claims.toml` of each study."""
+*undecided*, with the reason. Of several comparisons all must support a claim, and any may contradict it, at a level that they share.
+Where seeds are added until a claim is decided, each look has its own level, which then stands beside the interval. Fewer than three
+seeds never decide, nor does a part of the runs that were asked for. A verdict holds for its scope only: *embedded* (drawn images),
+*reduced* (real images, cut down) or *paper* (the paper's own sizes). Claims and margins stand in the `claims.toml` of each study."""
 PLACES = """\
 Each variant's folder, `STUDY/VARIANT/` (the preset, with the reading behind it unless that is `as_written`), holds the executed
 notebook, each table as `.csv` and `.md`, each figure as `.svg`, `index.json` with the runs behind each of them, and `claims.csv`. A run
@@ -37,7 +38,7 @@ def page() -> str:
         "Written by `make claims` from what lies here. `make verify` computes all of it anew from the records and names any difference.",
         table_of_studies(""),
         f"## The executed notebooks\n\n{notebooks()}",
-        f"## The ledger\n\n{ledger.summary()}\n\n{VERDICTS}",
+        f"## The ledger\n\n{ledger.summary()}\n\n{VERDICTS}\n\n{coverage_page.sentence()}",
         f"## Speed\n\n{SPEED}\n\n{speed.speed()}",
         f"## On a GPU\n\n{speed.gpu_day()}",
         f"## The methods\n\n{methods_page.block()}",

@@ -48,9 +48,9 @@ def answer(study: str) -> str:
     claim = read_claims()[settings.ABOUT]
     found = {each.name: row for each in variants(study) if (row := _judged(each, claim.id)) is not None}
     row = found.pop(folder.name)
-    ours = f"Ours {in_words(row.ours, row.low, row.high)} {claim.unit}, published {claim.published}."
+    ours = f"Ours {in_words(row.ours, row.low, row.high, row.level)} {claim.unit}, published {claim.published}."
     others = [
-        f"In the {words(name)}: {other.verdict}, {in_words(other.ours, other.low, other.high)}."
+        f"In the {words(name)}: {other.verdict}, {in_words(other.ours, other.low, other.high, other.level)}."
         for name, other in found.items()
         if other.verdict != row.verdict
     ]

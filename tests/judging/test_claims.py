@@ -1,6 +1,8 @@
 import json
 import re
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -18,7 +20,8 @@ from helpers.judging.claims import (
     verdict_table,
     write_claims,
 )
-from helpers.judging.statistics import Estimate
+from helpers.judging.evidence import evidence, position
+from helpers.judging.statistics import Estimate, made
 
 
 def claim(kind="difference", margin=1.0, **more):
@@ -26,7 +29,8 @@ def claim(kind="difference", margin=1.0, **more):
 
 
 def part(low, high, seeds=3, name="a − b"):
-    return Part(name, Estimate((low + high) / 2, low, high, seeds), ("r1", "r2"))
+    """Its 95 % interval without seeds' part, so that it reaches 1.96 of its errors."""
+    return Part(name, made((low + high) / 2, 0.0, ((high - low) / 2 / 1.959964) ** 2, seeds), ("r1", "r2"))
 
 
 @pytest.mark.parametrize(
@@ -54,8 +58,43 @@ def test_order_needs_every_neighbour_and_falls_with_one():
     order = claim("order", 0.5)
     assert judge_parts(order, [part(1, 2), part(0.6, 3)])[0] == "supported"
     assert judge_parts(order, [part(1, 2), part(0.4, 3)])[0] == "undecided"
-    assert judge_parts(order, [part(1, 2), part(-3, 0.4, name="b − c")]) == ("contradicted", "b − c -1.30 [-3.00, 0.40]")
+    assert judge_parts(order, [part(1, 2), part(-3, 0.2, name="b − c")]) == ("contradicted", "b − c -1.40 [-3.00, 0.20]")
     assert judge_parts(order, [Part("a − b", None, (), "no run of b"), part(-3, 0.4)])[0] == "contradicted"
+
+
+def test_one_of_many_comparisons_must_speak_louder_against_a_claim():
+    order, against = claim("order", 0.5), part(-3, 0.4, name="b − c")
+    assert judge_parts(order, [against])[0] == "contradicted"
+    verdict, reason = judge_parts(order, [part(1, 2), against])
+    assert verdict == "undecided" and reason.startswith("one of 2 comparisons speaks against it, and that may be chance among so many")
+    picked = replace(against, estimate=replace(against.estimate, rivals=2))
+    assert judge_parts(order, [picked])[0] == "undecided"
+    tail = picked.estimate.below(0.5)
+    assert position("order", 0.5, against.estimate, int(0.025 / tail)) == "contradicted"
+    assert position("order", 0.5, against.estimate, int(0.025 / tail) + 1) == "spans"
+
+
+def test_the_best_of_several_must_speak_louder_for_it():
+    good = part(0.6, 4).estimate
+    assert position("order", 0.5, good) == "supported"
+    assert position("order", 0.5, replace(good, spared=1)) == "spans"
+
+
+def test_evidence_is_the_interval_turned_round():
+    found = part(-1.0, 3.0).estimate
+    assert evidence("difference", -1.0, found) == pytest.approx((0.025, 0.975))
+    assert evidence("difference", 3.0, found) == pytest.approx((0.975, 0.025))
+    assert evidence("equivalence", 3.0, found)[0] == pytest.approx(0.025, abs=1e-4)
+    assert evidence("equivalence", 1.0, part(1.0, 3.0).estimate)[1] == pytest.approx(0.025)
+
+
+def test_noise_alone_contradicts_an_order_of_many_seldom():
+    """Twenty differences of exactly the margin: without the family about 1 - 0.975^20 = 40 % would be contradicted."""
+    rng, trials = np.random.default_rng(0), 1000
+    order = claim("order", 0.5)
+    draws = 0.5 + rng.standard_normal((trials, 20))
+    parts = [[Part("x", made(value, 0.0, 1.0, 3)) for value in row] for row in draws]
+    assert sum(judge_parts(order, row)[0] == "contradicted" for row in parts) / trials < 0.04
 
 
 def test_too_few_seeds_lean_but_never_decide():
@@ -88,14 +127,14 @@ def test_a_verdict_never_crosses_scopes():
 
 
 def test_row_shows_the_part_that_decides_and_all_runs():
-    row = judge(claim("order"), lambda cells: [part(5, 6), Part("b − c", Estimate(-2.5, -3, -2, 4), ("r2", "r9"))], None, "reduced")
-    assert (row["ours"], row["low"], row["high"], row["seeds"], row["runs"]) == (-2.5, -3, -2, 4, "r1 r2 r9")
+    row = judge(claim("order"), lambda cells: [part(5, 6), replace(part(-3, -2, 4, "b − c"), runs=("r2", "r9"))], None, "reduced")
+    assert (row["ours"], row["seeds"], row["runs"]) == (-2.5, 4, "r1 r2 r9") and (row["low"], row["high"]) == pytest.approx((-3, -2))
     assert tuple(row) == (*COLUMNS, "parts")
 
 
 def test_the_weakest_part_stands_for_a_supported_claim():
     row = judge(claim("order"), lambda cells: [part(5, 6), part(2, 9)], None, "reduced")
-    assert (row["verdict"], row["low"], row["high"]) == ("supported", 2, 9)
+    assert row["verdict"] == "supported" and (row["low"], row["high"]) == pytest.approx((2, 9))
 
 
 def test_an_estimand_may_decline():

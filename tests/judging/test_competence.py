@@ -10,7 +10,7 @@ from helpers.judging import competence
 from helpers.judging.arms import Arm, arm, contrast
 from helpers.judging.claims import Claim, Part, judge_parts
 from helpers.judging.competence import FALLEN, NARROW, REASONS, UNTRAINED, doubts, gain
-from helpers.judging.statistics import Estimate
+from helpers.judging.statistics import made
 
 IMAGES = 2000
 LABELS = np.zeros(IMAGES, np.uint8)
@@ -120,7 +120,7 @@ def test_two_that_have_learned_are_judged():
 
 
 def test_one_part_that_can_be_judged_contradicts_beside_one_that_cannot():
-    against, lost = Estimate(-5.0, -6.0, -4.0, 3), Estimate(9.0, 8.0, 10.0, 3)
+    against, lost = made(-5.0, 0.0, 0.25, 3), made(9.0, 0.0, 0.25, 3)
     assert judge_parts(CLAIM, [Part("a", against), Part("b", lost, unfit=("b has not learned",))])[0] == "contradicted"
     verdict, reason = judge_parts(CLAIM, [Part("a", lost), Part("b", lost, unfit=tuple(f"{n} has not learned" for n in "bcdefg"))])
     assert verdict == "undecided" and reason.startswith(

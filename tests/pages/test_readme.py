@@ -118,13 +118,15 @@ def test_the_tables_hold_what_was_measured_and_mark_what_is_missing(results, pag
 def test_verdicts_and_ledger(results, page):
     folder = execute(results)
     frame = pd.read_csv(folder / "claims.csv")
-    frame.loc[frame["claim"] == "C1", ["ours", "low", "high", "verdict", "reason"]] = [3.5, 1.25, 5.75, "supported", "long " * 60 + "end"]
+    frame.loc[frame["claim"] == "C1", ["ours", "low", "high", "verdict", "reason", "p_for"]] = [
+        *(3.5, 1.25, 5.75, "supported", "long " * 60 + "end", 0.01)
+    ]
     write_claims(frame, folder)
     execute(results, "cpu-fair")
     readme.main([], page)
     text, ledger = ((results / name).read_text() for name in ("backbone_contest/README.md", "claims.md"))
     first = next(line for line in text.splitlines() if line.startswith("| C1 |"))
-    assert "| 3.50 [1.25, 5.75] | supported | long long" in first and first.endswith("… |") and len(first) < 400
+    assert "| 3.50 [1.25, 5.75] | supported | — | long long" in first and first.endswith("… |") and len(first) < 400
     assert f"1 supported, {len(frame) - 1} undecided" in text
     assert "*Not computed yet: Preset `cpu`, reading *as run*" in text
     said = block(page, "studies")
@@ -223,7 +225,7 @@ def test_damaged_tables_are_errors_not_blanks(results, page, capsys):
     (folder / "optimizers.csv").write_text("")
     assert readme.main([], page) == 2
     assert "optimizers.csv" in capsys.readouterr().err and page.read_text() == TEXT
-    write_claims(pd.DataFrame([dict.fromkeys(COLUMNS, "C99")]), folder)
+    write_claims(pd.DataFrame([dict.fromkeys(COLUMNS, "C99") | {"level": 95, "needs": None}]), folder)
     with pytest.raises(RecordError, match="C99.*make study NAME=backbone_contest PRESET=cpu"):
         blocks.found_verdicts(folder)
 

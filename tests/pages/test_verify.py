@@ -180,9 +180,9 @@ def test_one_digit_of_the_pages(toy, capsys):
     assert re.search(
         r"Differs: results/claims.csv: row \d+ \(C1, backbone_contest\), column 'high': written 99.2600, the records give 99.2500", told
     )
-    assert (
-        "Differs: results/claims.md: line 8 (C2, undecided), column 'backbone_contest, cpu': written supported, the records give undecided"
-        in told
+    assert re.search(
+        r"Differs: results/claims.md: line \d+ \(C2, undecided\), column 'backbone_contest, cpu': written supported, the records give undecided",
+        told,
     )
 
 

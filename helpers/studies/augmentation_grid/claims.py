@@ -12,7 +12,7 @@ from helpers import studies
 from helpers.judging.arms import Arm, accuracy, arm, contrast, hits, paired, same_images
 from helpers.judging.claims import Part, Undecided, judge_study
 from helpers.judging.competence import REASONS
-from helpers.judging.statistics import TAILS, Estimate, resample_images, resample_seeds
+from helpers.judging.statistics import TAILS, Estimate, of_draws, resample_images
 from helpers.studies.augmentation_grid.settings import OPERATIONS, TELLING
 
 PAIRS = tuple(pair for pair in combinations_with_replacement(OPERATIONS, 2) if pair[0] != pair[1])
@@ -146,18 +146,17 @@ def a2(cells, readout):
 
 
 def a3(cells, readout):
-    """Rank correlations are no means over images, so each draw of images makes row averages of its own. Resampling lowers a
-    correlation: the draws are moved up by what it lowers them on average."""
+    """Rank correlations are no means over images, so each draw of images makes row averages of its own; only their spread
+    is used, so that resampling lowers a correlation does not matter."""
     theirs = published_grid().mean(axis=1).to_numpy()
 
     def estimate(rows) -> Estimate:
         same_images("row averages", rows)
         right = np.array([hits(record, readout) for row in rows for record in row])
-        rng = np.random.default_rng(0)
-        tables = np.vstack([right.mean(axis=1), resample_images(right, 2000, rng)])
+        tables = np.vstack([right.mean(axis=1), resample_images(right, 2000, np.random.default_rng(0))])
         averages = tables.reshape(len(tables) * len(rows), len(OPERATIONS), len(OPERATIONS)).mean(axis=2)
         found = spearman(averages, theirs).reshape(len(tables), len(rows))
-        return resample_seeds(found[0], (found[1:] + found[0] - found[1:].mean(axis=0)).clip(-1, 1), rng)
+        return of_draws(found[0], found[1:])
 
     return [paired("Spearman of row averages", grid_cells(cells), estimate)]
 

@@ -13,10 +13,10 @@ from helpers.judging.competence import UNTRAINED
 from helpers.judging.statistics import (
     Estimate,
     bootstrap_images,
+    of_draws,
     paired_difference,
     paired_values,
     resample_images,
-    resample_seeds,
     summary,
 )
 from helpers.methods import method_options
@@ -148,7 +148,7 @@ class Worth:
 
 def worth(cells: pd.DataFrame, method: str, fraction: float) -> Worth:
     """Where the curve of supervision from scratch, straight between its readings on the logarithm of the fraction, reaches SimCLR's
-    accuracy with `fraction` of the labels: of each run, then runs and test images resampled together."""
+    accuracy with `fraction` of the labels: of each run, its interval over runs and test images."""
     found = runs_of(cells)
     if not found.records:
         raise Undecided("no run")
@@ -158,12 +158,12 @@ def worth(cells: pd.DataFrame, method: str, fraction: float) -> Worth:
     rows = found.sound
     same_images("labels saved", [rows])
     right = np.array([[scores(record, SCRATCH, each) for each in fractions] + [scores(record, method, fraction)] for record in rows])
-    rng = np.random.default_rng(0)
     flat = right.reshape(-1, right.shape[-1])
-    tables = np.vstack([flat.mean(axis=1), resample_images(flat, 2000, rng)]).reshape(-1, *right.shape[:2])  # [draws, runs, fractions + 1]
+    tables = np.vstack([flat.mean(axis=1), resample_images(flat, 2000, np.random.default_rng(0))])
+    tables = tables.reshape(-1, *right.shape[:2])  # [draws, runs, fractions + 1]; the first is ours
     at = np.log10(fractions)
     crossings = np.array([[crossing(at, run[:-1], run[-1]) for run in table] for table in tables])
-    estimate = resample_seeds(crossings[0], crossings[1:], rng)
+    estimate = of_draws(crossings[0], crossings[1:])
     value, low, high = (10 ** np.clip(each, at[0], at[-1]) for each in (estimate.value, estimate.low, estimate.high))
     return Worth(float(value), float(low), float(high), len(rows), fractions[0], fractions[-1])
 

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from helpers.judging.arms import Arm, contrast, hits, paired, same_images
-from helpers.judging.claims import SEEDS_NEEDED, Part, Undecided, judge_study, position, read_claims
-from helpers.judging.statistics import Estimate, resample_images, resample_seeds
+from helpers.judging.claims import SEEDS_NEEDED, Part, Undecided, judge_study, read_claims
+from helpers.judging.evidence import evidence, position
+from helpers.judging.statistics import Estimate, of_draws, resample_images
 from helpers.studies.lightweight_architectures.cells import CONTRASTIVE, HEAVY, LIGHT, NETS, OTHERS, TECHNIQUES, energy_ratio, entrant, grid
 from helpers.studies.lightweight_architectures.classes import w7, w12
 from helpers.studies.lightweight_architectures.curves import w5, w6, w9, w10
@@ -23,14 +24,15 @@ def all_of(parts: list[Part], margin: float) -> Part:
     """Several differences that must all hold, as the one that decides: what contradicts, else what is missing, else the weakest."""
     decisive = min(parts, key=lambda part: _standing(part, margin))
     runs, lacking = (tuple(dict.fromkeys(run for part in parts for run in getattr(part, kind))) for kind in ("runs", "lacking"))
-    return replace(decisive, runs=runs, lacking=lacking)
+    rivals = sum(part.estimate.rivals for part in parts if part.estimate)
+    return replace(decisive, estimate=decisive.estimate and replace(decisive.estimate, rivals=rivals), runs=runs, lacking=lacking)
 
 
 def at_least(count: int, parts: list[Part], margin: float) -> list[Part]:
     """The parts that are left when all but `count` may fail: those that speak most against are set aside, and named.
 
     The judge's rule on the rest is then the rule for a count: supported when `count` of them are, contradicted when more are
-    contradicted than may fail.
+    contradicted than may fail. Of the rest each holds at the level of so many choices (see `Estimate.spared`).
     """
     ordered = sorted(parts, key=lambda part: _standing(part, margin))
     spare = len(parts) - count
@@ -38,17 +40,19 @@ def at_least(count: int, parts: list[Part], margin: float) -> list[Part]:
         return ordered
     aside = ", ".join(part.name for part in ordered[:spare])
     runs = tuple(dict.fromkeys(run for part in ordered[: spare + 1] for run in part.runs))
+    kept = [replace(part, estimate=part.estimate and replace(part.estimate, spared=spare)) for part in ordered[spare:]]
     # What is set aside counts as against already, so the runs that it lacks could change nothing.
-    return [replace(ordered[spare], name=f"{ordered[spare].name} [set aside: {aside}]", runs=runs), *ordered[spare + 1 :]]
+    return [replace(kept[0], name=f"{kept[0].name} [set aside: {aside}]", runs=runs), *kept[1:]]
 
 
 def _standing(part: Part, margin: float) -> tuple[int, float]:
-    """How well a part holds, to be ordered by: contradicted, missing, of too few seeds or of what has not learned, the rest by the lower end of its interval."""
+    """How well a part holds, to be ordered by: contradicted, missing, of too few seeds or of what has not learned, the rest by what speaks
+    for it."""
     found = part.estimate
     if found is None or found.seeds < SEEDS_NEEDED or part.unfit:
         return 1, 0.0 if found is None else 1.0
-    low, high = (found.value if end is None else end for end in (found.low, found.high))
-    return (0, high) if position("order", margin, found) == "contradicted" else (2, low)
+    pro, contra = evidence("order", margin, found)
+    return (0, contra * found.rivals) if position("order", margin, found) == "contradicted" else (2, -pro)
 
 
 def against(name: str, better: list[Arm], worse: list[Arm], readout: str, images: slice = slice(None)) -> Part:
@@ -110,20 +114,20 @@ def explained(accuracies: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def w8(cells, readout):
-    """One analysis of variance for each seed, then seeds and images resampled: the statistic is no mean over images, so each draw of
+    """One analysis of variance for each seed, over seeds and images: the statistic is no mean over images, so each draw of
     images makes a table of its own."""
 
     def estimate(rows) -> Estimate:
         same_images("technique − net", rows)
         right = np.array([hits(record, readout) for row in rows for record in row])
-        rng = np.random.default_rng(0)
-        tables = np.vstack([right.mean(axis=1), resample_images(right, 2000, rng)])  # the first is ours, the rest are drawn
+        drawn = resample_images(right, 2000, np.random.default_rng(0))
+        tables = np.vstack([right.mean(axis=1), drawn])  # the first is ours
         technique, net, rest = explained(tables.reshape(len(tables), len(rows), len(TECHNIQUES), len(NETS)))
         total = technique + net + rest
         if not total[0].all():
             raise Undecided("every run has the same accuracy, so there is no variance to explain")
         shares = (technique - net) / total
-        return resample_seeds(shares[0], shares[1:], rng)
+        return of_draws(shares[0], shares[1:])
 
     return [paired("technique − net", grid(cells), estimate, readout)]
 

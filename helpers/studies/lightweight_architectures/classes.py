@@ -2,12 +2,14 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from helpers.judging.arms import paired, same_images
 from helpers.judging.claims import Part, Undecided
-from helpers.judging.statistics import Estimate, paired_difference, resample_images, resample_seeds
+from helpers.judging.evidence import position
+from helpers.judging.statistics import Estimate, paired_difference
 from helpers.studies.lightweight_architectures.cells import class_index, grid
 
 TINTS = {"blue": "ship", "red": "truck"}
@@ -107,11 +109,8 @@ def _share(records, labels: np.ndarray, true: int, called: int, readout: str) ->
 
 
 def _closest(scores: np.ndarray, own: int, rivals: list[int]) -> Estimate:
-    """Own minus the rival that speaks most against it, in points: one that is above for certain, else the lowest lower end. Scores are
-    [seeds, rivals and own, images]."""
-    rng = np.random.default_rng(0)
-    seeds, count, images = scores.shape
-    points = 100 * scores.mean(axis=2)
-    drawn = 100 * resample_images(scores.reshape(-1, images), 2000, rng).reshape(-1, seeds, count)
-    found = [resample_seeds(points[:, own] - points[:, rival], drawn[:, :, own] - drawn[:, :, rival], rng) for rival in rivals]
-    return min(found, key=lambda each: (0, each.high) if each.high < 0 else (1, each.low))
+    """Own minus the rival that speaks most against it, in points: one that is above for certain, which among so many asks more than
+    of one alone, else the weakest lead. Scores are [seeds, rivals and own, images]."""
+    found = [replace(paired_difference(scores[:, own], scores[:, rival]), rivals=len(rivals)) for rival in rivals]
+    against = min(found, key=lambda each: each.below(0))
+    return against if position("order", 0.0, against, len(rivals)) == "contradicted" else max(found, key=lambda each: each.above(0))

@@ -7,7 +7,7 @@ import numpy as np
 from helpers.judging.arms import Arm, paired, same_images
 from helpers.judging.claims import Part, Undecided
 from helpers.judging.competence import FALLEN
-from helpers.judging.statistics import Estimate, paired_difference, paired_values, resample_images, resample_seeds
+from helpers.judging.statistics import Estimate, of_draws, paired_difference, paired_values, resample_images
 from helpers.studies.lightweight_architectures.cells import CONTRASTIVE, NETS, OTHERS, TECHNIQUES, curve, grid, on_the_way
 
 NEAR = 0.95  # of the best checkpoint: where a plateau starts
@@ -80,12 +80,11 @@ def w9(cells, readout):
         same_images("rank", rows)
         ends = np.array([[on_the_way(record, readout)[1][[0, -1]] for record in row] for row in rows])  # [seeds, arms, (first, last), n]
         right = ends.reshape(-1, ends.shape[-1])
-        rng = np.random.default_rng(0)
-        tables = np.vstack([right.mean(axis=1), resample_images(right, 2000, rng)])
+        tables = np.vstack([right.mean(axis=1), resample_images(right, 2000, np.random.default_rng(0))])
         tables = tables.reshape(len(tables), len(rows), len(CONTRASTIVE), len(NETS), 2)
         ranks = rankdata(-tables, axis=3)[:, :, :, mine].mean(axis=2)  # [draws, seeds, (first, last)]
         gained = ranks[..., 0] - ranks[..., 1]
-        return resample_seeds(gained[0], gained[1:], rng)
+        return of_draws(gained[0], gained[1:])
 
     return [_same_schedule(arms, readout) or paired("ShuffleNetV2: first − last rank", arms, estimate)]
 

@@ -4,7 +4,7 @@ import pytest
 
 from helpers.commands import site
 
-KINDS = ("index.html", "claims.html", "backbone_contest/cpu/backbone_contest.html")
+KINDS = ("index.html", "claims.html", "backbone_contest/quick/backbone_contest.html")
 WIDER = """[...document.querySelectorAll("body *")].filter(each =>
     each.getBoundingClientRect().right > document.documentElement.clientWidth + 1 && !each.closest(".scroll, pre"))
     .slice(0, 3).map(each => each.outerHTML.slice(0, 100))"""

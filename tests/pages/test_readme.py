@@ -128,7 +128,7 @@ def test_verdicts_and_ledger(results, page):
     first = next(line for line in text.splitlines() if line.startswith("| C1 |"))
     assert "| 3.50 [1.25, 5.75] | supported | — | long long" in first and first.endswith("… |") and len(first) < 400
     assert f"1 supported, {len(frame) - 1} undecided" in text
-    assert "*Not computed yet: Preset `cpu`, reading *as run*" in text
+    assert "Preset `quick`, reading *as run*" in text
     said = block(page, "studies")
     assert "**Supported** (reduced): Under contrast alone" in said and "Ours 3.50 [1.25, 5.75] points" in said
     assert "In the preset cpu, reading fair: undecided," in said, "a reading that says otherwise is named"
@@ -232,7 +232,7 @@ def test_damaged_tables_are_errors_not_blanks(results, page, capsys):
 
 def test_presets_are_those_of_the_file():
     rows = study_page.presets("backbone_contest").splitlines()
-    assert [row.split("|")[1].strip() for row in rows[2:]] == ["`demo`", "`cpu`", "`gpu`", "`paper`"]
+    assert [row.split("|")[1].strip() for row in rows[2:]] == ["`demo`", "`quick`", "`cpu`", "`gpu`", "`paper`"]
     assert "| paper | cifar10 | all | all |" in rows[-1] and "| 500 |" in rows[-1]
 
 

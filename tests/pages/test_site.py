@@ -135,7 +135,7 @@ def test_every_study_shows_figures_and_tables_that_it_has():
 
 
 def test_notebooks_fold_their_code_and_box_their_tables(folder):
-    text = (folder / "backbone_contest" / "cpu" / "backbone_contest.html").read_text()
+    text = (folder / "backbone_contest" / "quick" / "backbone_contest.html").read_text()
     unfolded = re.sub(r"<details.*?</details>", "", text, flags=re.DOTALL)
     assert "report.figure(" in text and "report.figure(" not in unfolded
     assert text.count("<table") == len(re.findall(r'<div class="scroll[^>]*><table', text)) > 5

@@ -7,7 +7,7 @@ import pytest
 
 from helpers.core.errors import UserError
 from helpers.methods import METHODS, method_options
-from helpers.runs import records
+from helpers.runs import records, untrained
 from helpers.runs.config import RangeTest, RunConfig
 from helpers.views import RECIPES
 
@@ -65,7 +65,10 @@ def test_what_a_name_stands_for_never_changes():
 @pytest.mark.parametrize("path", sorted(records.runs_dir().glob("cifar10-*")), ids=lambda path: path.name)
 def test_committed_records_are_of_the_configs_they_carry(path):
     record = records.Record(path).check()
-    if record.manifest.get("kind") != "range_test":
+    kind = record.manifest.get("kind")
+    if kind == "untrained":
+        assert untrained.reference_id(RunConfig(**record.config)) == record.id
+    elif kind is None:
         assert RunConfig(**record.config).id == record.id
 
 

@@ -124,7 +124,8 @@ def test_a_run_a_seed_as_the_text_has_it(preset):
         training, asked = config.training, config.evaluation.labels
         assert (training.batch_size, training.optimizer, training.rate, training.schedule) == (200, "adam", 1e-3, "constant")
         assert config.method.options == {"temperature": 0.5, "hidden": 0, "out": 1024} and config.views.recipe == "simclr_small"
-        assert asked.fractions == (0.01, 0.05, 0.1, 0.25, 1.0) and asked.draws >= 3 and asked.weight_decay == 1e-5
+        few = ((0.01, 0.1, 1.0), 1) if preset == "cpu" else ((0.01, 0.05, 0.1, 0.25, 1.0), 3)  # longer training, fewer readings
+        assert asked.fractions == few[0] and asked.draws >= few[1] and asked.weight_decay == 1e-5
         assert asked.pictures == (config.seed == 0) and len(asked.on_the_way) >= 2
     assert preset != "paper" or (configs[0].encoder.name, training.epochs, configs[0].data.train_images) == ("resnet50", 50, None)
 

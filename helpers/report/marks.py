@@ -14,6 +14,8 @@ from helpers.report import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+UNLEARNED = "‡"
+
 
 def point(axes: Axes, place: float, arm: Arm, readout: str, colour: str, marker: str = "o", filled: bool = True) -> None:
     """Mean with its interval and single runs; "missing" at the axis where nothing was run."""
@@ -26,6 +28,16 @@ def point(axes: Axes, place: float, arm: Arm, readout: str, colour: str, marker:
     if len(single) > 1:
         axes.plot([place - 0.08] * len(single), single, ".", color=colour, alpha=0.6)
     axes.plot(place, value.mean, marker, color=colour, ms=7, mfc=colour if filled else "white")
+    if arm.doubts(readout):
+        unlearned(axes, place, value.mean)
+
+
+def unlearned(axes: Axes, place: float, height: float) -> None:
+    """The sign of what cannot stand for what it was trained to be, beside its mark, and once in each panel what the sign says."""
+    axes.annotate(UNLEARNED, (place, height), xytext=(6, 0), textcoords="offset points", va="center", color=style.VERMILION)
+    words = f"{UNLEARNED} not learned: not judged"
+    if words not in [text.get_text() for text in axes.texts]:
+        axes.text(0.99, 0.01, words, transform=axes.transAxes, ha="right", va="bottom", fontsize=8.5, color=style.VERMILION)
 
 
 def curve(axes: Axes, at: Sequence[float], found: Sequence[Summary], colour: str, marker: str, label: str) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from helpers.judging.arms import accuracy, listed
+from helpers.judging.arms import Arm, accuracy, listed
 from helpers.judging.claims import Undecided
 from helpers.report import style
-from helpers.report.marks import counted
+from helpers.report.marks import UNLEARNED, counted
 from helpers.report.style import canvas, say_missing
 from helpers.studies.augmentation_grid.claims import ablated, cell, grid_likeness, means, pair_rank, published_grid, untrained
 from helpers.studies.augmentation_grid.settings import OPERATIONS, TELLING
@@ -34,16 +35,23 @@ def grid_heatmaps(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     figure, ((left, right),) = canvas(1, 2, height=5.2, width=11)
     ours = means(cells, readout)
     seeds = _seeds(cells)
-    _heatmap(left, ours, figure)
+    lazy = np.array([[bool(_bare(cells, a, b).doubts(readout)) for b in OPERATIONS] for a in OPERATIONS])
+    _heatmap(left, ours, figure, lazy)
     _heatmap(right, published_grid(), figure)
     before = untrained(cells, readout)
     lost = [each.name for row in OPERATIONS for column in OPERATIONS if (each := cell(cells, row, column)).collapsed]
     left.set_title(f"ours: {scope}\n{readout}, {seeds}" + (f"; untrained {before:.1f}" if before is not None else ""))
     right.set_title("published: ImageNet\nlinear")
     figure.suptitle("One branch made in two steps, the other left as it is" + _alike(cells, readout))
-    figure.supxlabel("second step; on the diagonal the step alone" + (f". Collapsed: {listed(lost)}" if lost else ""), fontsize=10)
+    told = ["second step; on the diagonal the step alone", f"{UNLEARNED} not learned" if lazy.any() else ""]
+    figure.supxlabel(". ".join(filter(None, [*told, f"Collapsed: {listed(lost)}" if lost else ""])), fontsize=10)
     figure.supylabel("first step", fontsize=10)
     return figure
+
+
+def _bare(cells: pd.DataFrame, first: str, second: str) -> Arm:
+    """A cell by which it can be told whether it has learned, whatever claims excuse."""
+    return replace(cell(cells, first, second), excused=())
 
 
 def _seeds(cells: pd.DataFrame) -> str:
@@ -51,7 +59,7 @@ def _seeds(cells: pd.DataFrame) -> str:
     return f"n = {counted([len(cell(cells, first, second).records) for first in OPERATIONS for second in OPERATIONS])} a cell"
 
 
-def _heatmap(ax, frame: pd.DataFrame, figure) -> None:
+def _heatmap(ax, frame: pd.DataFrame, figure, lazy: np.ndarray | None = None) -> None:
     """The 49 cells, and the rows' averages a little apart on the right."""
     values = frame.to_numpy(dtype=float)
     averages = values.mean(axis=1, keepdims=True)
@@ -59,7 +67,7 @@ def _heatmap(ax, frame: pd.DataFrame, figure) -> None:
     low, high = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (0.0, 1.0)
     drawn = ax.pcolormesh(np.r_[np.arange(8) - 0.5, 7.0, 8.0], np.arange(8) - 0.5, shown, cmap="cividis", vmin=low, vmax=high)
     for i, j in np.ndindex(values.shape):
-        _number(ax, j, i, values[i, j], low, high)
+        _number(ax, j, i, values[i, j], low, high, UNLEARNED if lazy is not None and lazy[i, j] else "")
     for i in range(len(values)):
         _number(ax, 7.5, i, averages[i, 0], low, high)
     ax.set_xticks([*range(len(OPERATIONS)), 7.5], [*OPERATIONS, "average"], rotation=35, ha="right", rotation_mode="anchor")
@@ -69,12 +77,12 @@ def _heatmap(ax, frame: pd.DataFrame, figure) -> None:
     figure.colorbar(drawn, ax=ax, label="accuracy (%)")
 
 
-def _number(ax, x: float, y: float, value: float, low: float, high: float) -> None:
+def _number(ax, x: float, y: float, value: float, low: float, high: float, sign: str = "") -> None:
     if np.isnan(value):
         ax.text(x, y, "—", ha="center", va="center", color=style.GREY)
     else:
         light = value > low + 0.55 * (high - low)
-        ax.text(x, y, f"{value:.1f}", ha="center", va="center", color="black" if light else "white", fontsize=9)
+        ax.text(x, y, f"{value:.1f}{sign}", ha="center", va="center", color="black" if light else "white", fontsize=9)
 
 
 def _alike(cells: pd.DataFrame, readout: str) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 from helpers.judging.arms import Arm, accuracy, has_collapsed
 from helpers.judging.claims import Undecided
 from helpers.report import style
-from helpers.report.marks import counted, key
+from helpers.report.marks import UNLEARNED, counted, key
 from helpers.report.style import canvas, say_missing
 from helpers.studies.lightweight_architectures.cells import (
     NETS,
@@ -87,7 +87,7 @@ def grid_heatmaps(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     nets = [*NETS, *plain_nets(cells)]
     arms = [[entrant(cells, technique, net) for net in nets] for technique in TECHNIQUES]
     means = np.array([[accuracy(arm, readout)[0].mean for arm in row] for row in arms], dtype=float)
-    flags = np.array([["†" if arm.collapsed else "" for arm in row] for row in arms])
+    flags = np.array([["†" if arm.collapsed else UNLEARNED if arm.doubts(readout) else "" for arm in row] for row in arms])
     theirs = published_grid().to_numpy()
     figure, ((ours, paper),) = canvas(1, 2, height=4.4, width=10, sharey=True, width_ratios=(len(nets), len(NETS)))
     high = np.nanmax(np.append(means, theirs))
@@ -106,7 +106,9 @@ def grid_heatmaps(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
     ours.set_title(f"ours, last checkpoint, {readout}; n = {counted([accuracy(arm, readout)[0].n for row in arms for arm in row])}")
     paper.set_title("published, maximum; n = 1")
     figure.suptitle(f"Technique x net{_alike(means[:, : len(NETS)], theirs)} [{scope}]")
-    figure.supxlabel("mean over seeds without collapsed runs; † some or all runs of the cell collapsed", fontsize=9.5)
+    figure.supxlabel(
+        f"mean over seeds without collapsed runs; † some or all runs of the cell collapsed; {UNLEARNED} not learned", fontsize=9.5
+    )
     return figure
 
 

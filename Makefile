@@ -25,7 +25,7 @@ help: ## show this list
 	@echo
 	@echo "Variables, written behind the target (make study NAME=backbone_contest PRESET=cpu ARGS=\"-p seeds 3\"):"
 	@echo "  NAME             study: a notebook of notebooks/, without .ipynb        [$(NAME)]"
-	@echo "  PRESET           size: demo, cpu, gpu or paper                          [$(PRESET)]"
+	@echo "  PRESET           size: demo, quick, cpu, gpu or paper                   [$(PRESET)]"
 	@echo "  ARGS             further parameters: -p name value, repeated at will; --timeout HOURS for one cell"
 	@echo "  FRESH=1          start from an empty runs folder: nothing is taken from finished runs"
 	@echo "  DATA_DIR         where datasets are read from                           [data/]"

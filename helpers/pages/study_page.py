@@ -28,7 +28,9 @@ SHOWN_OF_A_PRESET = ("scope", "dataset", "train_images", "test_images", "image_s
 
 
 def main_variant(study: str) -> str:
-    return studies.part(study, "settings").VARIANTS[0]
+    """The first of those that the study names that has been executed; the very first where none has."""
+    wanted = studies.part(study, "settings").VARIANTS
+    return next((name for name in wanted if (results_dir() / study / name / "index.json").is_file()), wanted[0])
 
 
 def opening(study: str) -> tuple[str, str]:

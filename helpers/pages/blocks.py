@@ -11,6 +11,7 @@ from helpers import studies
 from helpers.core.errors import RecordError
 from helpers.core.files import read_json, results_dir, shown
 from helpers.judging.claims import COLUMNS, read_claims, verdict_table
+from helpers.pages import prices
 from helpers.report.report import MISSING
 from helpers.studies.variants import presets_of
 
@@ -94,7 +95,12 @@ def found_verdicts(folder: Path) -> pd.DataFrame:
 
 def short_verdicts(folder: Path) -> pd.DataFrame:
     """The verdicts as a page shows them, reasons cut short."""
-    found = verdict_table(found_verdicts(folder))[["claim", "says", "published", "ours [95 %]", "verdict", "would take", "reason"]]
+    verdicts = found_verdicts(folder)
+    found = verdict_table(verdicts)[["claim", "says", "published", "ours [95 %]", "verdict", "would take", "reason"]]
+    asked = [
+        "" if pd.isna(row.needs) or pd.isna(row.runs) else prices.cost(row.runs.split(), int(row.needs)) for row in verdicts.itertuples()
+    ]
+    found["would take"] = [f"{words} ({price})" if price else words for words, price in zip(found["would take"], asked, strict=True)]
     found["reason"] = [textwrap.shorten(str(reason), REASON, placeholder=" …") for reason in found["reason"]]
     return found
 

@@ -32,8 +32,10 @@ class Option:
     worth: float  # chance of a verdict a second
 
 
-def check(cells: Sequence[Cell]) -> None:
-    """An error, before anything is trained, where there are too few seeds to begin with, or a place has fewer than its rivals."""
+def check(study: str, cells: Sequence[Cell]) -> None:
+    """An error, before anything is trained, where there is nothing to decide, or too few seeds to begin with."""
+    if study not in {claim.study for claim in read_claims().values()}:
+        raise UserError(f"decide = true adds seeds to undecided claims, and {study} has none: leave it out.")
     counts: dict[str, set[int]] = {}
     for cell in cells:
         counts.setdefault(_without_seed(cell), set()).add(cell.config.seed)

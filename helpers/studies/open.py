@@ -164,7 +164,7 @@ def opened(name: str, values: dict) -> Study:
     s = settings.Settings(**wanted).prepared()
     grid, train = runs.cells(s), _flag("train", values.get("train", True))
     if s.decide:
-        decide.check(grid)
+        decide.check(name, grid)
         grid = decide.adopted(grid)
     variant, device = variant_name(preset, reading, given), values.get("device", "auto")
     pick_device(device)

@@ -161,5 +161,7 @@ def test_what_was_added_is_found_again(world):
 def test_too_few_seeds_to_begin_with_are_named():
     with pytest.raises(UserError, match="decide = true begins with 3 seeds, and here are 1"):
         opened("backbone_contest", {"preset": "demo", "decide": "true"})
+    with pytest.raises(UserError, match="speedrun has none: leave it out"):
+        opened("speedrun", {"preset": "demo", "decide": True})
     found = opened("backbone_contest", {"preset": "demo", "decide": True, "seeds": 3, "train": False})
     assert found.first == 3 and found.variant == "demo" and opened("backbone_contest", {"preset": "demo"}).first is None

@@ -75,6 +75,19 @@ def accuracy_table(cells: pd.DataFrame, readouts=("linear", "finetune")) -> Tabl
     return (frame.drop(columns=TRAIN) if frame[TRAIN].isna().all() else frame), runs
 
 
+def rate_table(cells: pd.DataFrame) -> Table:
+    """The maximum rate of each cell and where it comes from; of rates that were tried, linear accuracy on the held-out images."""
+    rows, runs = [], []
+    for technique, net, arm in _arms(cells):
+        resolved = next((record.manifest.get("resolved", {}) for record in arm.records.values()), {})
+        tried = {f"at {rate}": _number(value) for rate, value in resolved.get("trials", {}).items()}
+        rows.append(
+            {"technique": technique, "net": net, "rate": _number(resolved.get("rate")), "from": resolved.get("from", "missing")} | tried
+        )
+        runs += arm.runs
+    return pd.DataFrame(rows), runs
+
+
 def grid_table(cells: pd.DataFrame, readout: str = "linear") -> Table:
     """The paper's table 1: ours at the last checkpoint, ± half its interval over seeds, and after the bar the published figure."""
     nets = [*NETS, *plain_nets(cells)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from helpers.report import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-UNLEARNED = "‡"
+UNLEARNED = "✗"
 
 
 def point(axes: Axes, place: float, arm: Arm, readout: str, colour: str, marker: str = "o", filled: bool = True) -> None:
@@ -28,16 +29,16 @@ def point(axes: Axes, place: float, arm: Arm, readout: str, colour: str, marker:
     if len(single) > 1:
         axes.plot([place - 0.08] * len(single), single, ".", color=colour, alpha=0.6)
     axes.plot(place, value.mean, marker, color=colour, ms=7, mfc=colour if filled else "white")
-    if arm.doubts(readout):
+    if replace(arm, excused=()).doubts(readout):  # also where a claim excuses it
         unlearned(axes, place, value.mean)
 
 
 def unlearned(axes: Axes, place: float, height: float) -> None:
     """The sign of what cannot stand for what it was trained to be, beside its mark, and once in each panel what the sign says."""
     axes.annotate(UNLEARNED, (place, height), xytext=(6, 0), textcoords="offset points", va="center", color=style.VERMILION)
-    words = f"{UNLEARNED} not learned: not judged"
+    words = f"{UNLEARNED} not learned"
     if words not in [text.get_text() for text in axes.texts]:
-        axes.text(0.99, 0.01, words, transform=axes.transAxes, ha="right", va="bottom", fontsize=8.5, color=style.VERMILION)
+        axes.text(0.99, 0.99, words, transform=axes.transAxes, ha="right", va="top", fontsize=9, color=style.VERMILION)
 
 
 def curve(axes: Axes, at: Sequence[float], found: Sequence[Summary], colour: str, marker: str, label: str) -> None:

@@ -6,7 +6,7 @@ The list is a TOML file; the grid of each study is the function of its runs.py, 
 import tomllib
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,9 +141,20 @@ def work(stages: Sequence[Stage], budget: float | None, device: str, workers: in
         raise _too_short(budget, f"starting up took {process_seconds():.0f} s of it")
     engine = "processes" if (workers or 1) > 1 else "inline"
     outcome = sweep(configs, engine=engine, workers=workers, device=device, time_budget=seconds)
+    if not outcome.stopped and not outcome.failures:
+        _decide(stages, budget, device, workers)
     if outcome.stopped and not outcome.failures and seconds is not None and seconds_left(budget) <= 0 and _position(stages) == before:
         raise _too_short(budget, "it was spent before the first step, or the first range test, was done")
     return outcome
+
+
+def _decide(stages: Sequence[Stage], budget: float | None, device: str, workers: int | None) -> None:
+    """Seeds for what is undecided in the studies that add them, in the campaign's order, until the time is up."""
+    for stage in stages:
+        study = stage.entry.opened()
+        left = seconds_left(budget)
+        if study.settings.decide and (left is None or left > 0):
+            replace(study, device=device, workers=workers or 1, time_budget=left).run()
 
 
 def _too_short(budget: float, reason: str) -> UserError:

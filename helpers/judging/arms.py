@@ -17,7 +17,7 @@ from helpers.judging.claims import Part, Undecided
 from helpers.judging.statistics import Estimate, Summary, bootstrap_images, paired_difference, summary
 from helpers.judging.trend import trend
 
-WORDS = {"untrained": "not learned", "fallen": "fallen from its best", "narrow": "narrow embedding"}
+WORDS = {"untrained": "not learned", "fallen": "fallen from its best", "narrow": "narrow or unknown embedding"}
 NAMED = 4  # arms that a message lists before it counts the rest
 
 
@@ -156,7 +156,7 @@ def contrast(name: str, weighted: list[tuple[Arm, float]], readout: str, constan
     if part.estimate is None or not all(f"{readout}.on_the_way" in record.arrays for each in arms for record in each.records.values()):
         return part
     seeds = sorted(set.intersection(*(set(each.records) for each in arms)))
-    return replace(part, trend=trend([[each.records[seed] for each in arms] for seed in seeds], weights, readout, constant))
+    return replace(part, trend=trend([[each.records[seed] for each in arms] for seed in seeds], weights, readout, constant, images))
 
 
 def ranking(arms: list[Arm], readout: str, prefix: str = "", images: slice = slice(None)) -> list[Part]:

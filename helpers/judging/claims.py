@@ -23,8 +23,9 @@ import pandas as pd
 from helpers.core.errors import UserError, pick, unknown
 from helpers.core.files import write_text
 from helpers.judging import looks
-from helpers.judging.evidence import evidence, leans_for, position
-from helpers.judging.price import Price, fixed, price_of_all
+from helpers.judging.competence import UNREFERRED
+from helpers.judging.evidence import evidence, leans_for, position, sharing
+from helpers.judging.price import Price, price_of_all
 from helpers.judging.statistics import LEVEL, Estimate
 from helpers.judging.trend import words
 
@@ -34,6 +35,7 @@ NOTHING = "—"  # nothing is missing, or something else than seeds
 TREND = "at 1/4, 1/2 and all of the training"  # the head of that column
 NAMED = 4  # reasons of one kind that a verdict lists
 UNLEARNED = "training that learns, before any seeds"
+UNREAD = "the untrained references: run the study again, they take seconds"
 SCOPES = ("embedded", "reduced", "paper")
 KINDS = ("order", "difference", "equivalence", "association", "share")
 COLUMNS = (
@@ -151,8 +153,11 @@ def judge(
     parts, verdict, reason = [], "undecided", "no estimand is bound to this claim"
     if estimand is not None:
         try:
-            parts = at_look(estimand(cells, **context), first)
-            verdict, reason = judge_parts(claim, parts)
+            for seen in seen_at_looks(cells, first):
+                parts = at_look(estimand(seen, **context), first)
+                verdict, reason = judge_parts(claim, parts)
+                if verdict != "undecided" and not any(part.lacking for part in parts):
+                    break
         except Undecided as why:
             reason = str(why)
     if claim.scope == "paper" and scope != "paper":
@@ -172,6 +177,13 @@ def judge(
     return row | {"parts": parts}
 
 
+def seen_at_looks(cells: pd.DataFrame, first: int | None) -> list[pd.DataFrame]:
+    """The rows that each look had: a verdict that was reached stands, whatever seeds other claims then asked for."""
+    if first is None or cells is None or "seed" not in cells or (most := int(cells["seed"].max()) + 1) <= first:
+        return [cells]
+    return [cells[cells["seed"] < seeds] for seeds in range(first, most + 1)]
+
+
 def p_values(claim: Claim, parts: list[Part]) -> tuple[str | None, str | None]:
     """(for, against), two-sided as the verdict takes them: beside 0.05 they give it. Of an adaptive study they are raised as its level
     is lowered. As text of three digits: columns of numbers keep four places."""
@@ -181,8 +193,8 @@ def p_values(claim: Claim, parts: list[Part]) -> tuple[str | None, str | None]:
     family = sum(each.rivals for each in found)
     pairs = [evidence(claim.kind, claim.margin, each) for each in found]
     scale = [2 * (1 - LEVEL) / (1 - each.level) for each in found]
-    pro = max(p * by * (1 + each.spared) for (p, _), by, each in zip(pairs, scale, found, strict=True))
-    contra = min(p * by * family for (_, p), by in zip(pairs, scale, strict=True))
+    pro = max(p * by * sharing(each.level, 1 + each.spared) for (p, _), by, each in zip(pairs, scale, found, strict=True))
+    contra = min(p * by * sharing(each.level, family) for (_, p), by, each in zip(pairs, scale, found, strict=True))
     return f"{min(pro, 1.0) if len(found) == len(parts) else 1.0:.3g}", f"{min(contra, 1.0):.3g}"
 
 
@@ -191,8 +203,8 @@ def takes(claim: Claim, parts: list[Part], first: int | None) -> tuple[int | Non
     found = [part.estimate for part in parts if part.estimate is not None]
     if not found or len(found) < len(parts):
         return None, ""
-    if any(part.unfit for part in parts):
-        return None, UNLEARNED
+    if unfit := [words for part in parts for words in part.unfit]:
+        return None, UNREAD if all(UNREFERRED in words for words in unfit) else UNLEARNED
     if min(each.seeds for each in found) < SEEDS_NEEDED:
         return SEEDS_NEEDED, f"{SEEDS_NEEDED} seeds at least"
     if any(each.error is None for each in found):
@@ -202,7 +214,11 @@ def takes(claim: Claim, parts: list[Part], first: int | None) -> tuple[int | Non
     few = all if contrary else any
     if first is not None and few(looks.futile(claim.kind, claim.margin, each, first) for each in contrary or open_):
         return None, f"hardly to be decided by {looks.MOST} seeds"
-    asked: Price = price_of_all(claim.kind, claim.margin, found, fixed if first is None else partial(looks.planned, first))
+    asked: Price = (
+        price_of_all(claim.kind, claim.margin, found)
+        if first is None
+        else price_of_all(claim.kind, claim.margin, found, partial(looks.alpha, first), looks.MOST)
+    )
     return asked.seeds, asked.words()
 
 

@@ -33,11 +33,6 @@ def alpha(first: int, seeds: int) -> float:
     return _levels(first)[max(seeds, first)]
 
 
-def planned(first: int, seeds: int) -> float:
-    """The same for any number of seeds: beyond the last look that of the last."""
-    return alpha(first, min(seeds, MOST))
-
-
 def spent(first: int, seeds: int) -> float:
     """The chance of a false verdict that may be used up after the look at so many seeds."""
     if first == MOST:

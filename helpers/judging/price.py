@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from helpers.judging.evidence import distance, leans_for
+from helpers.judging.evidence import distance, leans_for, sharing
 from helpers.judging.statistics import LEVEL, Estimate, made
 
 POWER = 0.8
@@ -22,11 +22,12 @@ class Price:
 
     seeds: int | None
     images: float | None = None
+    most: int = MOST  # seeds that were thought of
 
     def words(self) -> str:
         if self.seeds is not None:
             return f"{self.seeds} seeds"
-        return f"more than {MOST} seeds" if self.images is None else f"no number of seeds: {self.images:.3g} times the test images"
+        return f"more than {self.most} seeds" if self.images is None else f"no number of seeds: {self.images:.3g} times the test images"
 
 
 def fixed(seeds: int) -> float:
@@ -56,21 +57,22 @@ def _below(bound: float, freedom: float, shift: float) -> float:
     return stats.norm.cdf(bound - shift) if freedom > 1e6 else stats.nct.cdf(bound, freedom, shift)
 
 
-def price(kind: str, margin: float, estimate: Estimate, alpha: Callable[[int], float] = fixed, family: int = 1) -> Price:
+def price(kind: str, margin: float, estimate: Estimate, alpha: Callable[[int], float] = fixed, family: int = 1, most: int = MOST) -> Price:
     """The fewest seeds, not fewer than there are, that decide with a chance of 80 %; `family` as for `position`."""
-    shared = 1 + estimate.spared if leans_for(kind, margin, estimate) else family
+    count = 1 + estimate.spared if leans_for(kind, margin, estimate) else family
+    shared = sharing(estimate.level, count)
 
     def enough(seeds: int, by_images: float = estimate.by_images) -> bool:
         asked = made(estimate.value, estimate.by_seed, by_images, estimate.seeds)
         return power(kind, margin, asked, seeds, alpha(seeds) / shared) >= POWER
 
-    for seeds in range(max(2, estimate.seeds), MOST + 1):
+    for seeds in range(max(2, estimate.seeds), most + 1):
         if enough(seeds):
             return Price(seeds)
-    if not enough(MOST, 0.0):
-        return Price(None)
-    images = images_needed(kind, margin, estimate, alpha(MOST) / shared)
-    return Price(None, images if images > 1 else None)
+    if not enough(most, 0.0):
+        return Price(None, most=most)
+    images = images_needed(kind, margin, estimate, alpha(most) / shared)
+    return Price(None, images if images > 1 else None, most)
 
 
 def images_needed(kind: str, margin: float, estimate: Estimate, alpha: float) -> float:
@@ -81,11 +83,11 @@ def images_needed(kind: str, margin: float, estimate: Estimate, alpha: float) ->
     return estimate.by_images * (needed / float(distance(kind, margin, estimate.value))) ** 2
 
 
-def price_of_all(kind: str, margin: float, estimates: list[Estimate], alpha: Callable[[int], float] = fixed) -> Price:
+def price_of_all(kind: str, margin: float, estimates: list[Estimate], alpha: Callable[[int], float] = fixed, most: int = MOST) -> Price:
     """Of a claim: its part that needs the most. Where parts lean against it one of them is enough: the one that needs the least."""
     family = sum(each.rivals for each in estimates)
     contrary = [each for each in estimates if not leans_for(kind, margin, each)]
-    prices = [price(kind, margin, each, alpha, family) for each in contrary or estimates]
+    prices = [price(kind, margin, each, alpha, family, most) for each in contrary or estimates]
 
     def size(found: Price) -> tuple[float, float]:
         return math.inf if found.seeds is None else found.seeds, found.images or math.inf

@@ -10,7 +10,7 @@ SHARES = (0.25, 0.5, 1.0)  # of a run's length
 NEAR = 0.125  # of it: a reading further off is none of that share
 
 
-def readings(record, readout: str) -> dict[float, np.ndarray]:
+def readings(record, readout: str, images: slice = slice(None)) -> dict[float, np.ndarray]:
     """Right or wrong for each test image, by the share of the run's length at which it was read; nothing where nothing was."""
     name = f"{readout}.on_the_way"
     if name not in record.arrays or "labels" not in record.arrays:
@@ -20,13 +20,15 @@ def readings(record, readout: str) -> dict[float, np.ndarray]:
     for share in SHARES:
         at = int(np.abs(epochs / total - share).argmin())
         if abs(epochs[at] / total - share) <= NEAR:
-            found[share] = np.asarray(record.arrays[name][at]) == labels
+            found[share] = (np.asarray(record.arrays[name][at]) == labels)[images]
     return found
 
 
-def trend(rows: Sequence[Sequence], weights: Sequence[float], readout: str, constant: float = 0.0) -> tuple[tuple[float, float], ...]:
+def trend(
+    rows: Sequence[Sequence], weights: Sequence[float], readout: str, constant: float = 0.0, images: slice = slice(None)
+) -> tuple[tuple[float, float], ...]:
     """(share of the length, the weighted difference there), mean over the seeds; nothing unless every run was read at every share."""
-    read = [[readings(record, readout) for record in row] for row in rows]
+    read = [[readings(record, readout, images) for record in row] for row in rows]
     if any(len(each) < len(SHARES) for row in read for each in row):
         return ()
     values = []

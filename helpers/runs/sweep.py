@@ -125,5 +125,7 @@ def _refer(configs: Sequence[RunConfig], device: str, stop, outcome: Outcome) ->
         except Stopped as halt:
             outcome.stopped = str(halt)
             return
-        except (UserError, DataError, TrainingStopped) as error:
+        except RecordError:
+            raise
+        except Exception as error:
             outcome.failures[untrained.reference_id(config)] = f"{type(error).__name__}: {error}"

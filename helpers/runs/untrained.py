@@ -54,8 +54,8 @@ def find(record: records.Record) -> records.Record | None:
 
 
 def missing(configs: Sequence[RunConfig]) -> list[RunConfig]:
-    """One config for each reference that has no record yet; runs that read their own encoder before training need none, nor do trials."""
-    asked = {reference_id(config): config for config in configs if not config.evaluation.untrained and config.data.validation is None}
+    """One config for each reference that has no record yet; trials need none."""
+    asked = {reference_id(config): config for config in configs if config.data.validation is None}
     return [config for name, config in asked.items() if records.find(name) is None]
 
 

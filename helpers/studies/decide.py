@@ -4,7 +4,6 @@ It begins with the seeds of its preset, judges, and goes on until every claim is
 intervals hold over all these looks (judging/looks.py). What was added is in the records: a study that is opened again finds it there.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +13,7 @@ from helpers.core.errors import UserError
 from helpers.core.progress import line
 from helpers.judging import looks
 from helpers.judging.claims import SEEDS_NEEDED, Claim, Part, read_claims
-from helpers.judging.evidence import position
+from helpers.judging.evidence import leans_for, position, sharing
 from helpers.runs import records
 from helpers.runs.plan import Cell
 
@@ -32,16 +31,21 @@ class Option:
     worth: float  # chance of a verdict a second
 
 
-def check(study: str, cells: Sequence[Cell]) -> None:
-    """An error, before anything is trained, where there is nothing to decide, or too few seeds to begin with."""
+def begun(study: str, cells: Sequence[Cell]) -> int:
+    """With how many seeds claims are judged first; an error, before anything is trained, where there is nothing to decide, or too few
+    seeds to begin with, or more than are ever looked at."""
     if study not in {claim.study for claim in read_claims().values()}:
         raise UserError(f"decide = true adds seeds to undecided claims, and {study} has none: leave it out.")
-    counts: dict[str, set[int]] = {}
+    seeds: dict[str, set[int]] = {}
     for cell in cells:
-        counts.setdefault(_without_seed(cell), set()).add(cell.config.seed)
-    fewest = min(map(len, counts.values()), default=0)
-    if max(map(len, counts.values()), default=0) < SEEDS_NEEDED:
-        raise UserError(f"decide = true begins with {SEEDS_NEEDED} seeds, and here are {fewest}: raise the seeds, or leave decide out.")
+        seeds.setdefault(_without_seed(cell), set()).add(cell.config.seed)
+    counts = {len(each) for each in seeds.values()}
+    if max(counts, default=0) < SEEDS_NEEDED:
+        few = max(counts, default=0)
+        raise UserError(f"decide begins with {SEEDS_NEEDED} seeds, and here are {few}: raise the seeds, or set decide = false.")
+    if max(counts) > looks.MOST:
+        raise UserError(f"decide looks at no more than {looks.MOST} seeds, and here are {max(counts)}: lower them, or set decide = false.")
+    return min(count for count in counts if count >= SEEDS_NEEDED)
 
 
 def adopted(cells: Sequence[Cell]) -> list[Cell]:
@@ -60,7 +64,7 @@ def at_seed(cell: Cell, seed: int) -> Cell:
     return replace(cell, config=cell.config.model_copy(update={"seed": seed}), place=place)
 
 
-def options(verdicts: pd.DataFrame, cells: Sequence[Cell]) -> tuple[list[Option], list[str]]:
+def options(verdicts: pd.DataFrame, cells: Sequence[Cell], first: int) -> tuple[list[Option], list[str]]:
     """What could be trained next, the best first; and what no seed can be added to, in words."""
     claims, by_run = read_claims(), {}
     for cell in cells:  # a run may fill several places
@@ -68,10 +72,14 @@ def options(verdicts: pd.DataFrame, cells: Sequence[Cell]) -> tuple[list[Option]
     found, stuck = [], []
     for row in verdicts[verdicts["verdict"] == "undecided"].itertuples():
         claim = claims[row.claim]
-        if claim.scope == "paper" and row.scope != "paper":
+        if claim.scope == "paper" and row.scope != "paper" or (row.takes and pd.isna(row.needs)):
+            continue  # no number of seeds decides it, and `takes` says what would
+        parts = verdicts.attrs["parts"][claim.id]
+        if any(part.lacking for part in parts):
             continue
-        for part in verdicts.attrs["parts"][claim.id]:
-            option = _option(claim, part, by_run)
+        family = sum(part.estimate.rivals for part in parts if part.estimate)
+        for part in parts:
+            option = _option(claim, part, by_run, first, family)
             if isinstance(option, Option):
                 found.append(option)
             elif option:
@@ -79,53 +87,63 @@ def options(verdicts: pd.DataFrame, cells: Sequence[Cell]) -> tuple[list[Option]
     return sorted(found, key=lambda option: -option.worth), stuck
 
 
-def _option(claim: Claim, part: Part, by_run: dict[str, list[Cell]]) -> Option | str | None:
+def _option(claim: Claim, part: Part, by_run: dict[str, list[Cell]], first: int, family: int) -> Option | str | None:
     found = part.estimate
-    if found is None or part.unfit or found.error is None or not SEEDS_NEEDED <= found.seeds < looks.MOST:
+    if found is None or part.unfit or found.seeds >= looks.MOST:
         return None  # no number of seeds makes it to be judged
-    if position(claim.kind, claim.margin, found) == "supported" or looks.futile(claim.kind, claim.margin, found, SEEDS_NEEDED):
+    if found.seeds < first:
+        return f"{claim.id} gets no seeds: {part.name} has {found.seeds} of the {first} that this study begins with. Give it as many."
+    if (
+        found.error is None
+        or position(claim.kind, claim.margin, found) == "supported"
+        or looks.futile(claim.kind, claim.margin, found, first)
+    ):
         return None
     last = list(_last([cell for run in part.runs for cell in by_run.get(run, ())]).values())
     if any(cell.config.seed != found.seeds - 1 for cell in last):
         return f"{claim.id} gets no seeds: what {part.name} compares has not run the same ones. Give its cells equally many."
-    seconds = sum(records.find(run).manifest["seconds"] for run in {cell.config.id for cell in last})
+    further = tuple(at_seed(cell, found.seeds) for cell in last)
+    to_do = {cell.config.id for cell, more in zip(last, further, strict=True) if records.find(more.config.id) is None}
+    seconds = sum(records.find(run).manifest["seconds"] for run in to_do)
     seeds = [min(found.seeds + ahead, looks.MOST) for ahead in AHEAD]
+    count = 1 + found.spared if leans_for(claim.kind, claim.margin, found) else family
+    share = sharing(found.level, count)
     chances = [
-        looks.chance(claim.kind, claim.margin, found, n, looks.alpha(SEEDS_NEEDED, n)) / (n - found.seeds) for n in dict.fromkeys(seeds)
+        looks.chance(claim.kind, claim.margin, found, n, looks.alpha(first, n) / share) / (n - found.seeds) for n in dict.fromkeys(seeds)
     ]
-    return Option(claim.id, part.name, tuple(at_seed(cell, found.seeds) for cell in last), seconds, max(chances) / max(seconds, 1e-9))
+    return Option(claim.id, part.name, further, seconds, max(chances) / max(seconds, 1e-9))
 
 
 def work(study, cells: pd.DataFrame, told: Callable[[list[Cell]], pd.DataFrame]) -> tuple[pd.DataFrame, list[Cell]]:
     """Add seeds until nothing is left that is worth one; (the rows, the cells that were added). `told` trains and gives all rows."""
     added: list[Cell] = []
     said: set[str] = set()
-    if cells["record"].isna().any():
-        line("Seeds are added once every run of the preset has its record.")
+    if lacking := sum(records.find(cell.config.id) is None for cell in study.grid if cell.asked):
+        line(f"Seeds are added once every run of the preset has its record: {lacking} lack theirs.")
         return cells, added
     while True:
-        found, stuck = options(study.verdicts(cells), [*study.grid, *added])
+        grid = [*study.grid, *added]
+        found, stuck = options(study.verdicts(cells), grid, study.first)
         for words in dict.fromkeys(stuck):
             if words not in said:
                 line(words)
         said |= {*stuck}
-        if not found:
-            break
-        best, left = found[0], study.time_left()
-        if left is not None and best.seconds > left:
-            line(
-                f"The time budget is too small for one more seed of {best.claim} ({best.part}): it takes about {best.seconds / 60:.1f} minutes, "
-                f"and {left / 60:.1f} are left. Give it more and run again; nothing is lost."
-            )
-            break
-        line(f"{best.claim}: one more seed of {best.part}, about {best.seconds / 60:.1f} minutes")
-        started = time.monotonic()
-        added += best.cells
-        cells = told(added)
-        if cells["record"].isna().any():  # stopped, or failed: what has no record decides nothing
+        left = study.time_left()
+        best = next((option for option in found if left is None or option.seconds <= left), None)
+        if best is None:
+            if found:
+                cheapest = min(found, key=lambda option: option.seconds)
+                line(
+                    f"The time budget is too small for one more seed of anything: {cheapest.claim} ({cheapest.part}) takes the least, about "
+                    f"{cheapest.seconds / 60:.1f} minutes, and {left / 60:.1f} are left. Give it more and run again; nothing is lost."
+                )
             return cells, added
-        line(f"... took {(time.monotonic() - started) / 60:.1f} minutes")
-    return cells, added
+        line(f"{best.claim}: one more seed of {best.part}, about {best.seconds / 60:.1f} minutes")
+        there = {(cell.config.id, _without_seed(cell)) for cell in grid}
+        added += [cell for cell in best.cells if (cell.config.id, _without_seed(cell)) not in there]
+        cells = told(added)
+        if any(records.find(cell.config.id) is None for cell in best.cells):
+            return cells, added  # stopped, or failed: what has no record decides nothing
 
 
 def _without_seed(cell: Cell) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from helpers.core.devices import describe, device_words, pick_device
 from helpers.core.errors import UserError, pick, unknown
 from helpers.core.files import results_dir
-from helpers.judging.claims import SEEDS_NEEDED, verdict_table, write_claims
+from helpers.judging.claims import verdict_table, write_claims
 from helpers.report.report import Report
 from helpers.runs.config import RunConfig
 from helpers.runs.cost import forecast
@@ -40,6 +40,7 @@ class Study:
     workers: int = 1
     time_budget: float | None = None
     train: bool = True
+    first: int | None = None  # with how many seeds claims are judged first, where seeds are added to them; None: their number is fixed
     opened: float = field(default_factory=time.monotonic)
 
     @property
@@ -76,11 +77,6 @@ class Study:
     def _swept(self, more: list[Cell]) -> pd.DataFrame:
         cells = [*self.grid, *more]
         return self.told(cells, sweep(configs(cells), **self.engine, time_budget=self.time_left(), train=self.train))
-
-    @property
-    def first(self) -> int | None:
-        """With how many seeds its claims are judged first, where seeds are added to what is undecided; None where their number is fixed."""
-        return SEEDS_NEEDED if self.settings.decide else None
 
     def told(self, cells: list[Cell], outcome: Outcome) -> pd.DataFrame:
         """The rows of some cells; what came of their runs is said."""
@@ -156,16 +152,19 @@ def opened(name: str, values: dict) -> Study:
     if reading not in settings.READINGS:
         raise unknown("reading", reading, settings.READINGS)
     given = {key: value for key, value in values.items() if key not in CONTROLS}
-    wanted = preset_values(name, preset, reading) | given
+    usual = preset_values(name, preset, reading)
+    wanted = usual | given
+    if usual.get("decide") and not _flag("decide", wanted["decide"]):
+        given |= {"judged once": True}  # what was looked at again and again must not stand beside it at a fixed level
     if wanted["dataset"] == "embedded" and not wanted.get("data_dir"):
         wanted["scope"] = "embedded"
     elif is_custom(given):  # no longer the paper's sizes, whatever preset it began from
         wanted["scope"] = "reduced"
     s = settings.Settings(**wanted).prepared()
     grid, train = runs.cells(s), _flag("train", values.get("train", True))
+    first = None
     if s.decide:
-        decide.check(name, grid)
-        grid = decide.adopted(grid)
+        first, grid = decide.begun(name, grid), decide.adopted(grid)
     variant, device = variant_name(preset, reading, given), values.get("device", "auto")
     pick_device(device)
     return Study(
@@ -180,6 +179,7 @@ def opened(name: str, values: dict) -> Study:
         _workers(values.get("workers")),
         seconds_of(values.get("time_budget")),
         train,
+        first,
     )
 
 

@@ -28,7 +28,7 @@ def test_the_price_is_the_fewest_seeds_that_suffice():
     asked = price("difference", 0.0, found)
     assert asked.images is None and asked.words() == f"{asked.seeds} seeds" and asked.seeds == 10  # t test, one deviation, 80 %
     assert power("difference", 0.0, found, asked.seeds, 0.05) >= 0.8 > power("difference", 0.0, found, asked.seeds - 1, 0.05)
-    assert price("difference", 0.0, found, lambda seeds: looks.planned(3, seeds)).seeds > asked.seeds
+    assert 20 >= price("difference", 0.0, found, lambda seeds: looks.alpha(3, seeds), most=20).seeds > asked.seeds
     assert price("difference", 2.0, found, family=10).seeds > asked.seeds == price("difference", 0.0, found, family=10).seeds
 
 
@@ -70,4 +70,4 @@ def test_the_row_of_an_undecided_claim_says_what_it_would_take():
 def test_a_hopeless_part_is_enough_where_all_must_hold_but_not_where_one_may_contradict():
     hopeless, hopeful, against = made(0.1, 4.0, 4.0, 3), made(1.0, 1.0, 0.0, 3), made(-1.0, 1.0, 0.0, 3)
     assert row(hopeless, hopeful, first=3)["takes"] == "hardly to be decided by 20 seeds"
-    assert row(hopeless, against, first=3)["needs"] == price("difference", 0.0, against, lambda n: looks.planned(3, n), 2).seeds
+    assert row(hopeless, against, first=3)["needs"] == price("difference", 0.0, against.at(0.97), lambda n: looks.alpha(3, n), 2, 20).seeds

@@ -25,9 +25,32 @@ EPOCHS = (2, 4, 6, 8)
 
 @pytest.fixture(autouse=True)
 def begun_from_nothing(monkeypatch):
-    """Made-up runs share no untrained reference: what they do not tell themselves is taken for a net that knows nothing."""
-    own = lambda record, readout: record.evaluations.get(f"{readout}_untrained", {}).get("top1", 0.0)  # noqa: E731
-    monkeypatch.setattr(competence, "reference_of", own)
+    """Made-up runs share no untrained reference: what they do not tell themselves is taken for a net that knows nothing, and whose
+    embedding fills its space."""
+
+    def before(record):
+        def predictions(name):
+            right = record.evaluations.get(f"{name.removesuffix('.predictions')}_untrained", {}).get("top1", 0.0)
+            labels = np.asarray(record.arrays["labels"])
+            return np.where(np.arange(len(labels)) < right / 100 * len(labels), labels, labels + 1)
+
+        return SimpleNamespace(arrays=Before(record.arrays["labels"], predictions), evaluations={}) if "labels" in record.arrays else None
+
+    monkeypatch.setattr(competence, "reference_of", before)
+    told = competence.directions
+    known = lambda record: told(record) if "effective_rank" in record.metrics else None  # noqa: E731
+    monkeypatch.setattr(competence, "directions", known)
+
+
+class Before(dict):
+    """The arrays of a reference: any readout has its predictions."""
+
+    def __init__(self, labels, predictions):
+        super().__init__(labels=labels)
+        self.predictions = predictions
+
+    def get(self, name):
+        return self.predictions(name)
 
 
 def predicted(right: float, luck: np.ndarray, rng) -> np.ndarray:

@@ -73,7 +73,7 @@ def world(monkeypatch):
         return frame
 
     def study(cells, left=None):
-        found = SimpleNamespace(grid=cells, verdicts=verdicts, time_left=lambda: left)
+        found = SimpleNamespace(grid=cells, verdicts=verdicts, time_left=lambda: left, first=3)
 
         def told(added):
             for each in added:
@@ -105,7 +105,7 @@ def test_the_best_chance_a_minute_comes_first(world):
     world.differences |= {name: lambda seed: 1.0 + 0.9 * (-1) ** seed for name in ("one", "two")}
     world.seconds["two"] = 3600.0
     cells = world.begun(["two", "one"])
-    found, stuck = decide.options(world.verdicts(world.rows(cells)), cells)
+    found, stuck = decide.options(world.verdicts(world.rows(cells)), cells, 3)
     assert [option.claim for option in found] == ["X1", "X2"] and not stuck
     assert found[0].worth == pytest.approx(60 * found[1].worth) and found[0].seconds == 120
     assert {cell.config.seed for cell in found[0].cells} == {3} and {cell.place["who"] for cell in found[0].cells} == {"onea", "oneb"}
@@ -115,7 +115,7 @@ def test_nothing_is_spent_on_what_is_decided_or_hopeless(world):
     world.differences |= {"one": lambda seed: 5.0 + 0.1 * seed, "two": lambda seed: (-1.0) ** seed}
     cells = world.begun(["one"]) + world.begun(["two"], seeds=16)
     verdicts = world.verdicts(world.rows(cells))
-    assert list(verdicts["verdict"]) == ["supported", "undecided"] and decide.options(verdicts, cells) == ([], [])
+    assert list(verdicts["verdict"]) == ["supported", "undecided"] and decide.options(verdicts, cells, 3) == ([], [])
     estimate = verdicts.attrs["parts"]["X2"][0].estimate
     assert looks.futile("difference", 0.0, estimate, 3)
 
@@ -126,7 +126,7 @@ def test_what_has_not_learned_gets_no_seeds(world):
     verdicts = world.verdicts(world.rows(cells))
     part = verdicts.attrs["parts"]["X1"][0]
     verdicts.attrs["parts"]["X1"] = [Part(part.name, part.estimate, part.runs, unfit=("a has not learned",))]
-    assert decide.options(verdicts, cells) == ([], [])
+    assert decide.options(verdicts, cells, 3) == ([], [])
 
 
 def test_sides_that_have_not_run_the_same_seeds_are_named(world, capsys):
@@ -144,7 +144,9 @@ def test_a_budget_too_small_for_one_seed_is_said_before_it_is_trained(world, cap
     study, told = world.study(cells, left=60.0)
     _, added = decide.work(study, world.rows(cells), told)
     said = capsys.readouterr().out
-    assert added == [] == world.trained and "too small for one more seed of X1" in said and "2.0 minutes, and 1.0 are left" in said
+    assert (
+        added == [] == world.trained and "too small for one more seed of anything: X1" in said and "2.0 minutes, and 1.0 are left" in said
+    )
 
 
 def test_what_was_added_is_found_again(world):
@@ -159,9 +161,37 @@ def test_what_was_added_is_found_again(world):
 
 
 def test_too_few_seeds_to_begin_with_are_named():
-    with pytest.raises(UserError, match="decide = true begins with 3 seeds, and here are 1"):
+    with pytest.raises(UserError, match="decide begins with 3 seeds, and here are 1"):
         opened("backbone_contest", {"preset": "demo", "decide": "true"})
     with pytest.raises(UserError, match="speedrun has none: leave it out"):
         opened("speedrun", {"preset": "demo", "decide": True})
+    with pytest.raises(UserError, match="looks at no more than 20 seeds, and here are 25"):
+        opened("backbone_contest", {"preset": "demo", "decide": True, "seeds": 25})
     found = opened("backbone_contest", {"preset": "demo", "decide": True, "seeds": 3, "train": False})
     assert found.first == 3 and found.variant == "demo" and opened("backbone_contest", {"preset": "demo"}).first is None
+
+
+def test_a_verdict_stands_whatever_seeds_others_ask_for(world):
+    """Decided at three seeds; the fourth, which another claim asked for, would have left it undecided at the level of that look."""
+    values = [1.0, 1.1, 0.9, -1.0]
+    world.differences["one"] = lambda seed: values[seed]
+    three = world.verdicts(world.rows(world.begun(["one"]))).iloc[0]
+    four = world.verdicts(world.rows(world.begun(["one"], seeds=4))).iloc[0]
+    assert three["verdict"] == "supported" and (four["verdict"], four["seeds"], four["level"]) == ("supported", 3, three["level"])
+    alone = paired_values(values).at(1 - looks.alpha(3, 4))
+    assert alone.low < 0 < alone.high
+
+
+def test_what_a_preset_decides_and_is_told_not_to_lies_apart():
+    assert opened("backbone_contest", {"preset": "cpu", "train": False}).variant == "cpu"
+    apart = opened("backbone_contest", {"preset": "cpu", "decide": False, "train": False})
+    assert apart.variant == "cpu-custom" and apart.first is None
+    assert opened("backbone_contest", {"preset": "cpu", "seeds": 5, "train": False}).first == 3  # the other optimizers begin with three
+
+
+def test_one_part_that_lacks_seeds_is_named(world, capsys):
+    world.differences["one"] = lambda seed: 1.0 + 0.9 * (-1) ** seed
+    cells = world.begun(["one"], seeds=2)
+    study, told = world.study(cells)
+    _, added = decide.work(study, world.rows(cells), told)
+    assert added == [] and "X1 gets no seeds: one: a − b has 2 of the 3 that this study begins with" in capsys.readouterr().out

@@ -16,13 +16,15 @@ FIRST = ("label_efficiency", "fractions")  # the figure of the README
 
 VERDICTS = f"""\
 A claim is *supported* when its whole 95 % interval lies beyond the margin, *contradicted* when it lies on the other side, and otherwise
-*undecided*, with the reason. Of several comparisons all must support a claim, and any may contradict it, at a level that they share.
-What has not learned is not judged: each side of a comparison of trained nets must be clear of {competence.MARGIN:g} points above its own
+*undecided*, with the reason. Of several comparisons all must support a claim, and any may contradict it, at a level that they share. What
+has not learned is not judged: each side of a comparison of trained nets must be clear of {competence.MARGIN:g} points above its own
 untrained net, must not have fallen from its own best, and its embedding must use more directions than a floor that grows with its width;
-else the claim is undecided and names it, unless failing is what it is about. Tables and figures mark such runs ({marks.UNLEARNED}). Where a
-difference was read on the way, it stands there at a quarter, a half and all of the training. Where seeds are added until a claim is decided, each look has its own level, which then stands beside the interval. Fewer than three
-seeds never decide, nor does a part of the runs that were asked for. A verdict holds for its scope only: *embedded* (drawn images),
-*reduced* (real images, cut down) or *paper* (the paper's own sizes). Claims and margins stand in the `claims.toml` of each study."""
+else the claim is undecided and names it, unless failing is what it is about. Figures mark such runs with {marks.UNLEARNED}, tables in
+words. A fall is seen only where a run was read on the way, and directions only of runs that recorded them: those that did not are in
+doubt. Where a difference was read on the way, it stands there at a quarter, a half and all of the training. Where seeds are added until a
+claim is decided, each look has its own level, which then stands beside the interval. Fewer than three seeds never decide, nor does a part
+of the runs that were asked for. A verdict holds for its scope only: *embedded* (drawn images), *reduced* (real images, cut down) or
+*paper* (the paper's own sizes). Claims and margins stand in the `claims.toml` of each study."""
 PLACES = """\
 Each variant's folder, `STUDY/VARIANT/` (the preset, with the reading behind it unless that is `as_written`), holds the executed
 notebook, each table as `.csv` and `.md`, each figure as `.svg`, `index.json` with the runs behind each of them, and `claims.csv`. A run

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers.judging.statistics import Estimate, paired_difference
+from helpers.judging.statistics import Estimate, made, paired_difference
 from helpers.methods import METHODS, method_options
 from helpers.runs import untrained
 from helpers.training.watch import FLAT
@@ -34,19 +34,32 @@ def reference_of(record):
 
 
 def gain(records: Iterable, readout: str) -> Estimate | None:
-    """Points above the untrained net, of runs that differ by their seed alone, on the same test images before and after; None where one
-    of them has no reference."""
-    scores = []
-    for record in records:
-        shared = reference_of(record)
-        pair = [each and each.arrays.get(f"{readout}.predictions") for each in (record, shared)]
-        if shared is None or any(each is None for each in pair):
-            return None
-        labels = np.asarray(record.arrays["labels"])
-        if not np.array_equal(labels, shared.arrays["labels"]):
-            return None
-        scores.append((np.asarray(pair[0]) == labels) - (np.asarray(pair[1]) == labels).astype(float))
-    return paired_difference(scores, 0.0) if scores else None
+    """Points above the untrained net, of runs that differ by their seed alone; None where one of them knows no beginning. On the same test
+    images before and after, where the shared reference is there; else from the accuracies that the runs themselves read."""
+    records = list(records)
+    scores = [_gained(record, readout) for record in records]
+    if records and all(each is not None for each in scores):
+        return paired_difference(scores, 0.0)
+    return _of_accuracies(records, readout)
+
+
+def _gained(record, readout: str) -> np.ndarray | None:
+    """Right after training minus right before, for each test image."""
+    name, shared = f"{readout}.predictions", reference_of(record)
+    before, after = (None if each is None else each.arrays.get(name) for each in (shared, record))
+    if before is None or after is None or not np.array_equal(shared.arrays["labels"], labels := np.asarray(record.arrays["labels"])):
+        return None
+    return (np.asarray(after) == labels) - (np.asarray(before) == labels).astype(float)
+
+
+def _of_accuracies(records: list, readout: str) -> Estimate | None:
+    """The same without knowing the images: their noise, as of two nets that have nothing in common, is taken for shared by all seeds."""
+    found = [[record.evaluations.get(name, {}).get("top1") for name in (readout, f"{readout}_untrained")] for record in records]
+    if not found or None in [value for pair in found for value in pair]:
+        return None
+    gains = [after - before for after, before in found]
+    noise = np.mean([sum(top1 * (100 - top1) for top1 in pair) for pair in found]) / (records[0].manifest.get("test_images") or 1)
+    return made(float(np.mean(gains)), float(np.var(gains, ddof=1)) if len(gains) > 1 else 0.0, float(noise), len(gains))
 
 
 def fallen(records: Iterable) -> float:

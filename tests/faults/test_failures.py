@@ -67,7 +67,7 @@ def test_out_of_memory_is_named_in_range_tests_and_forecasts_too(house, broken, 
 
 def test_out_of_memory_in_a_readout_says_so_and_keeps_what_was_trained(house, tiny, steps, monkeypatch):
     """The second call has only to read out; nothing of the first holds memory by then."""
-    alive, begin, read = [], Training.__post_init__, running._evaluate
+    alive, begin, read = [], Training.__post_init__, running.evaluated
 
     def watched(self):
         begin(self)
@@ -77,7 +77,7 @@ def test_out_of_memory_in_a_readout_says_so_and_keeps_what_was_trained(house, ti
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
     monkeypatch.setattr(Training, "__post_init__", watched)
-    monkeypatch.setattr(running, "_evaluate", spent)
+    monkeypatch.setattr(running, "evaluated", spent)
     config = tiny()
     gc.collect()
     gc.disable()
@@ -88,7 +88,7 @@ def test_out_of_memory_in_a_readout_says_so_and_keeps_what_was_trained(house, ti
     finally:
         gc.enable()
     trained = len(steps)
-    monkeypatch.setattr(running, "_evaluate", read)
+    monkeypatch.setattr(running, "evaluated", read)
     again = sweep([config], device="cpu")
     assert again[config] is not None and trained == len(steps) == again[config].metrics["step"].max()
 

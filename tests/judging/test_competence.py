@@ -143,3 +143,14 @@ def test_one_part_that_can_be_judged_contradicts_beside_one_that_cannot():
     assert verdict == "undecided" and reason.startswith(
         "b has not learned, c has not learned, d has not learned, e has not learned, and 2 more"
     )
+
+
+def test_without_a_reference_a_run_is_compared_with_what_it_read_itself(monkeypatch):
+    """The images' noise is that of both nets, as if they had nothing in common, and no number of seeds makes it less."""
+    monkeypatch.setattr(competence, "reference_of", lambda record: None)
+    runs = [record(50.0) for _ in range(4)]
+    for each in runs:
+        each.evaluations["linear_untrained"] = {"top1": 30.0}
+    found = gain(runs, "linear")
+    assert found.value == 20 and found.by_images == pytest.approx((50 * 50 + 30 * 70) / IMAGES) and found.by_seed == 0
+    assert gain(runs[:1], "linear").low == pytest.approx(found.low)

@@ -163,7 +163,7 @@ def test_sits_released_form_has_to_hold_too_where_it_was_asked_for(cells):
 
 
 def test_the_released_form_is_asked_for_by_its_seeds_alone():
-    plain, more = (opened("backbone_contest", {"preset": "cpu"} | asked) for asked in ({}, {"released_seeds": 2}))
+    plain, more = (opened("backbone_contest", {"preset": "cpu"} | asked) for asked in ({"released_seeds": 0}, {"released_seeds": 2}))
     added = [cell for cell in more.grid if cell.place["pretext"] == RELEASED]
     assert [cell for cell in more.grid if cell not in added] == plain.grid and [cell.config.seed for cell in added] == [0, 1]
     triple = next(cell.config for cell in plain.grid if cell.place["pretext"] == TRIPLE and cell.place["backbone"] == "ViT")

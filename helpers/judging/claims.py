@@ -251,7 +251,7 @@ def claims_text(verdicts: pd.DataFrame) -> str:
 def in_words(ours: float | None, low: float | None, high: float | None, level: float = 100 * LEVEL) -> str:
     """An estimate with its interval as a table shows it, "—" where there is none; a level that is not the usual one is said."""
     at = "" if level == 100 * LEVEL else f" at {level:.4g} %"
-    return "—" if pd.isna(ours) else f"{ours:.2f}" + ("" if pd.isna(low) else f" [{low:.2f}, {high:.2f}]{at}")
+    return "—" if pd.isna(ours) else f"{ours:.2f}" + ("" if pd.isna(low) else f" [{low:.2f}, {high:.2f}{at}]")
 
 
 def verdict_table(verdicts: pd.DataFrame) -> pd.DataFrame:

@@ -142,8 +142,8 @@ def work(study, cells: pd.DataFrame, told: Callable[[list[Cell]], pd.DataFrame])
         there = {(cell.config.id, _without_seed(cell)) for cell in grid}
         added += [cell for cell in best.cells if (cell.config.id, _without_seed(cell)) not in there]
         cells = told(added)
-        if any(records.find(cell.config.id) is None for cell in best.cells):
-            return cells, added  # stopped, or failed: what has no record decides nothing
+        if lost := {cell.config.id for cell in best.cells if records.find(cell.config.id) is None}:  # stopped, or failed
+            return cells[~cells["run"].isin(lost)], [cell for cell in added if cell.config.id not in lost]
 
 
 def _without_seed(cell: Cell) -> str:

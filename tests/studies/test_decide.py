@@ -195,3 +195,17 @@ def test_one_part_that_lacks_seeds_is_named(world, capsys):
     study, told = world.study(cells)
     _, added = decide.work(study, world.rows(cells), told)
     assert added == [] and "X1 gets no seeds: one: a − b has 2 of the 3 that this study begins with" in capsys.readouterr().out
+
+
+def test_a_seed_that_was_cut_off_takes_nothing_with_it(world):
+    world.differences["one"] = lambda seed: 1.0 + 0.9 * (-1) ** seed
+    cells = world.begun(["one"])
+    study, _ = world.study(cells)
+
+    def stopped(added):  # the first arm of the fourth seed was trained, the second was not
+        world.records[added[0].config.id] = SimpleNamespace(id=added[0].config.id, value=1.0, manifest={"seconds": 60.0}, evaluations={})
+        return world.rows([*cells, *added])
+
+    table, added = decide.work(study, world.rows(cells), stopped)
+    assert table["record"].notna().all() and [cell.config.seed for cell in added] == [3]
+    assert world.verdicts(table).iloc[0]["seeds"] == 3 and "runs" not in world.verdicts(table).iloc[0]["reason"].split(";")[0]

@@ -23,7 +23,7 @@ import pandas as pd
 from helpers.core.errors import UserError, pick, unknown
 from helpers.core.files import write_text
 from helpers.judging import looks
-from helpers.judging.competence import UNREFERRED
+from helpers.judging.competence import UNRECORDED, UNREFERRED
 from helpers.judging.evidence import evidence, leans_for, position, sharing
 from helpers.judging.price import Price, price_of_all
 from helpers.judging.statistics import LEVEL, Estimate
@@ -35,6 +35,7 @@ NOTHING = "—"  # nothing is missing, or something else than seeds
 TREND = "at 1/4, 1/2 and all of the training"  # the head of that column
 NAMED = 4  # reasons of one kind that a verdict lists
 UNLEARNED = "training that learns, before any seeds"
+UNSEEN = "the same runs anew: these did not record their directions"
 UNREAD = "the untrained references: run the study again, they take seconds"
 SCOPES = ("embedded", "reduced", "paper")
 KINDS = ("order", "difference", "equivalence", "association", "share")
@@ -204,7 +205,8 @@ def takes(claim: Claim, parts: list[Part], first: int | None) -> tuple[int | Non
     if not found or len(found) < len(parts):
         return None, ""
     if unfit := [words for part in parts for words in part.unfit]:
-        return None, UNREAD if all(UNREFERRED in words for words in unfit) else UNLEARNED
+        asked = {UNREAD if UNREFERRED in words else UNSEEN if UNRECORDED in words else UNLEARNED for words in unfit}
+        return None, next(words for words in (UNLEARNED, UNSEEN, UNREAD) if words in asked)
     if min(each.seeds for each in found) < SEEDS_NEEDED:
         return SEEDS_NEEDED, f"{SEEDS_NEEDED} seeds at least"
     if any(each.error is None for each in found):

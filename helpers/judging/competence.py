@@ -26,6 +26,7 @@ CHANCE = 0.025  # that an arm of steady curves seems to have fallen
 FLOOR = 4.0  # the square root of the width is divided by it
 UNTRAINED, FALLEN, NARROW = REASONS = ("untrained", "fallen", "narrow")  # what a claim about failing excuses
 UNREFERRED = "has no untrained reference"
+UNRECORDED = "did not record how many directions its embedding uses"
 
 
 def reference_of(record):
@@ -121,7 +122,7 @@ def doubts(name: str, records: Iterable, readout: str, excused: Iterable[str] = 
     if NARROW not in excused:
         ranks = [pair for record in records if (pair := directions(record))]
         if any(np.isnan(rank) for rank, _ in ranks):
-            found.append(Doubt(NARROW, f"{name} did not record how many directions its embedding uses"))
+            found.append(Doubt(NARROW, f"{name} {UNRECORDED}"))
         elif narrow := [pair for pair in ranks if pair[0] <= pair[1]]:
             found.append(Doubt(NARROW, f"{name} uses {min(narrow)[0]:.1f} directions, of {min(narrow)[1]:.1f} asked"))
     return found

@@ -28,9 +28,13 @@ SHOWN_OF_A_PRESET = ("scope", "dataset", "train_images", "test_images", "image_s
 
 
 def main_variant(study: str) -> str:
-    """The first of those that the study names that has been executed; the very first where none has."""
-    wanted = studies.part(study, "settings").VARIANTS
-    return next((name for name in wanted if (results_dir() / study / name / "index.json").is_file()), wanted[0])
+    """The first of those that the study names that has an estimate of the claim it is about; else the first that was executed, or of all."""
+    settings = studies.part(study, "settings")
+    place, about = results_dir() / study, getattr(settings, "ABOUT", None)
+    executed = [name for name in settings.VARIANTS if (place / name / "index.json").is_file()]
+    rows = {name: about and _judged(place / name, about) for name in executed}
+    told = [name for name, row in rows.items() if about is None or (row is not None and not pd.isna(row.ours))]
+    return next(iter([*told, *executed, *settings.VARIANTS]))
 
 
 def opening(study: str) -> tuple[str, str]:

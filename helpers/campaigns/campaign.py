@@ -16,7 +16,7 @@ from pydantic import field_validator
 from helpers.core.clock import process_seconds
 from helpers.core.errors import DataError, UserError, pick, unknown
 from helpers.core.sections import Section
-from helpers.runs import records
+from helpers.runs import records, untrained
 from helpers.runs.config import RangeTest, RunConfig
 from helpers.runs.cost import forecast
 from helpers.runs.run import checkpoint_folder
@@ -117,9 +117,10 @@ def configs_in(stages: Sequence[Stage]) -> list[RunConfig]:
 
 
 def run_ids(stages: Sequence[Stage]) -> list[str]:
-    """The ids of all records the campaign leaves behind, range tests included."""
+    """The ids of all records the campaign leaves behind, range tests and untrained references included."""
     configs = configs_in(stages)
-    return [c.id for c in configs] + [c.range_test_id for c in configs if isinstance(c.training.rate, RangeTest)]
+    tests = [c.range_test_id for c in configs if isinstance(c.training.rate, RangeTest)]
+    return [c.id for c in configs] + tests + [untrained.reference_id(c) for c in configs if c.data.validation is None]
 
 
 def seconds_left(budget: float | None) -> float | None:

@@ -15,7 +15,7 @@ from helpers.core.devices import pick_device
 from helpers.core.progress import line
 from helpers.methods import METHODS
 from helpers.runs import records
-from helpers.runs.config import RunConfig, _digest, _slug
+from helpers.runs.config import Data, RunConfig, _digest, _slug
 from helpers.runs.energy import EnergyMeter
 from helpers.runs.manifest import manifest
 from helpers.views import RECIPES, ViewSettings
@@ -40,7 +40,12 @@ def reference_config(config: RunConfig) -> dict:
 
 
 def reference_id(config: RunConfig) -> str:
-    return f"{_slug(config.data.dataset)}-untrained-{_digest(reference_config(config))}"
+    return named(reference_config(config))
+
+
+def named(values: dict) -> str:
+    """The id of the reference that depends on these values. They need not be a run's: a batch that nobody trains may be larger than its images."""
+    return f"{_slug(values.get('data', {}).get('dataset', Data().dataset))}-untrained-{_digest(values)}"
 
 
 @functools.lru_cache(maxsize=4096)

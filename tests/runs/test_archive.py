@@ -10,7 +10,7 @@ import pytest
 
 from helpers.commands import campaign as command
 from helpers.core.errors import RecordError, UserError
-from helpers.runs import archive, records
+from helpers.runs import archive, records, untrained
 from helpers.runs.config import RangeTest, RunConfig
 
 CONFIGS = {config.id: config for config in (RunConfig(data={"dataset": "x"}, seed=seed) for seed in range(2))}
@@ -286,3 +286,16 @@ def test_sixty_committed_records_fit_into_one_archive(here, tmp_path, monkeypatc
     assert (tmp_path / "all.zip").stat().st_size < 10_000_000
     shutil.rmtree(here("third"), ignore_errors=True)
     assert archive.take_in(tmp_path / "all.zip") == (ids, [], [])
+
+
+def test_an_untrained_reference_has_the_name_that_its_config_gives_it(mailed, here, tmp_path):
+    config = RunConfig(data={"dataset": "x"}, seed=4)
+    name, record = untrained.reference_id(config), {"metrics": [], "evaluations": {}, "arrays": {}}
+    records.save(name, config=untrained.reference_config(config), manifest={"kind": "untrained"}, **record)
+    archive.export(tmp_path / "reference.zip", [name])
+    here("fourth")
+    assert archive.take_in(tmp_path / "reference.zip") == ([name], [], [])
+    other = json.dumps({"config": untrained.reference_config(config) | {"seed": 5}, "manifest": {"kind": "untrained"}}).encode()
+    forged(tmp_path / "reference.zip", {f"{name}/record.json": other})
+    with pytest.raises(RecordError, match=f"{name} holds the config of x-untrained-"):
+        archive.take_in(tmp_path / "reference.zip")

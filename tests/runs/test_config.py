@@ -67,7 +67,7 @@ def test_committed_records_are_of_the_configs_they_carry(path):
     record = records.Record(path).check()
     kind = record.manifest.get("kind")
     if kind == "untrained":
-        assert untrained.reference_id(RunConfig(**record.config)) == record.id
+        assert untrained.named(record.config) == record.id
     elif kind is None:
         assert RunConfig(**record.config).id == record.id
 

@@ -123,7 +123,23 @@ def begins_to_move(method, weight, optimizer):
     return stood and not torch.allclose(directions[1], directions[2], atol=1e-5)
 
 
+def follow(method, pairs):
+    """Whether each second of the pairs is an average of the first, at a momentum of 0.9 that rises by a cosine."""
+    before = [[p.clone() for p in theirs.parameters()] for _, theirs in pairs]
+    with torch.no_grad():
+        for own, _ in pairs:
+            for p in own.parameters():
+                p.add_(1)
+    method.after_step(0.5)  # halfway along the cosine: 1 - .1 / 2
+    return all(
+        torch.allclose(now, 0.95 * then + 0.05 * p, atol=1e-6)
+        for (own, theirs), old in zip(pairs, before, strict=True)
+        for p, now, then in zip(own.parameters(), theirs.parameters(), old, strict=True)
+    )
+
+
 @pytest.fixture
 def contract():
-    parts = dict(make=make, step=step, gradients=gradients, survives=survives, learns=learns, begins_to_move=begins_to_move)
+    parts = dict(make=make, step=step, gradients=gradients, survives=survives, learns=learns)
+    parts |= dict(begins_to_move=begins_to_move, follow=follow)
     return SimpleNamespace(**parts)

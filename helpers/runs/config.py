@@ -225,7 +225,7 @@ class RunConfig(Section):
 
     @property
     def id(self) -> str:
-        return f"{_slug(self.data.dataset)}-{_digest(self.changes())}"
+        return f"{slug(self.data.dataset)}-{digest(self.changes())}"
 
     def rate_trials(self) -> list["RunConfig"]:
         """The runs by which its rate is chosen, none where it is not: the same for every seed, and on the training images alone."""
@@ -242,7 +242,7 @@ class RunConfig(Section):
     @property
     def range_test_id(self) -> str:
         """The record of the range test this run asks for: shared by every run that differs only in what the test does not see."""
-        return f"{_slug(self.data.dataset)}-range-{_digest(self.range_test_config())}"
+        return f"{slug(self.data.dataset)}-range-{digest(self.range_test_config())}"
 
     def range_test_config(self) -> dict:
         """All that a range test depends on; not the seed, the number of epochs or what is done with the result."""
@@ -255,9 +255,9 @@ class RunConfig(Section):
         return kept | {"data": data, "training": training}
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in name.lower())
 
 
-def _digest(content: dict) -> str:
+def digest(content: dict) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

@@ -15,7 +15,7 @@ from helpers.core.devices import pick_device
 from helpers.core.progress import line
 from helpers.methods import METHODS
 from helpers.runs import records
-from helpers.runs.config import Data, RunConfig, _digest, _slug
+from helpers.runs.config import Data, RunConfig, digest, slug
 from helpers.runs.energy import EnergyMeter
 from helpers.runs.manifest import manifest
 from helpers.views import RECIPES, ViewSettings
@@ -45,7 +45,7 @@ def reference_id(config: RunConfig) -> str:
 
 def named(values: dict) -> str:
     """The id of the reference that depends on these values. They need not be a run's: a batch that nobody trains may be larger than its images."""
-    return f"{_slug(values.get('data', {}).get('dataset', Data().dataset))}-untrained-{_digest(values)}"
+    return f"{slug(values.get('data', {}).get('dataset', Data().dataset))}-untrained-{digest(values)}"
 
 
 @functools.lru_cache(maxsize=4096)
@@ -66,7 +66,7 @@ def missing(configs: Sequence[RunConfig]) -> list[RunConfig]:
 
 def make(config: RunConfig, device: torch.device | str = "auto", stop=lambda: None) -> records.Record:
     """Read the encoder of a config as it begins, or the record where that was done. Two processes that ask for the same one make it once."""
-    from helpers.runs import run  # here, as a run may itself ask for a reference
+    from helpers.runs import run  # here, as who only finds references needs nothing of what makes them
 
     device, name = pick_device(device) if isinstance(device, str) else device, reference_id(config)
     with run.alone(name, stop):

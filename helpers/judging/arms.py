@@ -153,7 +153,7 @@ def contrast(name: str, weighted: list[tuple[Arm, float]], readout: str, constan
         return paired_difference(scores, constant)
 
     part = paired(name, arms, estimate, readout)
-    if part.estimate is None or not all(f"{readout}.on_the_way" in record.arrays for each in arms for record in each.records.values()):
+    if part.estimate is None:
         return part
     seeds = sorted(set.intersection(*(set(each.records) for each in arms)))
     return replace(part, trend=trend([[each.records[seed] for each in arms] for seed in seeds], weights, readout, constant, images))

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from helpers.judging.statistics import paired_difference
-
 SHARES = (0.25, 0.5, 1.0)  # of a run's length
 NEAR = 0.125  # of it: a reading further off is none of that share
 
@@ -34,7 +32,7 @@ def trend(
     values = []
     for share in SHARES:
         scores = [sum(weight * each[share] for weight, each in zip(weights, row, strict=True)) for row in read]
-        values.append((share, paired_difference(scores, constant).value))
+        values.append((share, 100 * float(np.mean(scores)) - constant))
     return tuple(values)
 
 

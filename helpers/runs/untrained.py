@@ -44,7 +44,7 @@ def reference_id(config: RunConfig) -> str:
 
 
 def named(values: dict) -> str:
-    """The id of the reference that depends on these values. They need not be a run's: a batch that nobody trains may be larger than its images."""
+    """The id of the reference that depends on these values. They need not make a run: the usual batch may be larger than its images."""
     return f"{slug(values.get('data', {}).get('dataset', Data().dataset))}-untrained-{digest(values)}"
 
 

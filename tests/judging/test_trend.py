@@ -31,3 +31,11 @@ def test_a_reversal_is_said_with_the_place_after_which_it_holds_no_more():
     assert words(rising, 0.0, "difference") == "-1.00 → 0.20 → 2.00, reverses after 0.25 of the length"
     assert words(rising, 0.5, "order").endswith("reverses after 0.5 of the length") and "reverses" not in words(rising, -2.0, "difference")
     assert "reverses" in words(((0.25, 3.0), (0.5, 1.0), (1.0, 0.5)), 2.0, "equivalence") and words((), 0.0, "difference") == ""
+
+
+def test_a_trend_is_of_the_images_that_the_verdict_is_of():
+    rows = [[record((30, 40, 0, 61)), record((35, 38, 0, 50))]]
+    odd = slice(1, None, 2)
+    right = [(np.arange(100) < right)[odd].mean() for right in (61, 50)]
+    ends = trend(rows, (1.0, -1.0), "linear", images=odd)[-1]
+    assert ends == (1.0, pytest.approx(100 * (right[0] - right[1]))) and ends != trend(rows, (1.0, -1.0), "linear")[-1]

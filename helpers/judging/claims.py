@@ -34,6 +34,7 @@ SEEDS_NEEDED = 3
 NOTHING = "—"  # nothing is missing, or something else than seeds
 TREND = "at 1/4, 1/2 and all of the training"  # the head of that column
 NAMED = 4  # reasons of one kind that a verdict lists
+TAKES = "would take"  # likewise
 UNLEARNED = "training that learns, before any seeds"
 UNSEEN = "the same runs anew: these did not record their directions"
 UNREAD = "the untrained references: run the study again, they take seconds"
@@ -264,7 +265,7 @@ def verdict_table(verdicts: pd.DataFrame) -> pd.DataFrame:
     table.insert(1, "says", [claims[name].statement + (" (ours)" if claims[name].ours else "") for name in verdicts["claim"]])
     table.insert(3, "ours [95 %]", interval)
     table.insert(4, "margin", [f"{claims[name].margin:g} {claims[name].unit}" for name in verdicts["claim"]])
-    table["would take"] = [NOTHING if pd.isna(text) or not text else text for text in verdicts["takes"]]
+    table[TAKES] = [NOTHING if pd.isna(text) or not text else text for text in verdicts["takes"]]
     return table.rename(columns={"trend": TREND})
 
 

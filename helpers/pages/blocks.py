@@ -10,7 +10,7 @@ import pandas as pd
 from helpers import studies
 from helpers.core.errors import RecordError
 from helpers.core.files import read_json, results_dir, shown
-from helpers.judging.claims import COLUMNS, read_claims, verdict_table
+from helpers.judging.claims import COLUMNS, TAKES, read_claims, verdict_table
 from helpers.pages import prices
 from helpers.report.report import MISSING
 from helpers.studies.variants import presets_of
@@ -93,16 +93,19 @@ def found_verdicts(folder: Path) -> pd.DataFrame:
     return frame
 
 
-def short_verdicts(folder: Path) -> pd.DataFrame:
-    """The verdicts as a page shows them, reasons cut short."""
-    verdicts = found_verdicts(folder)
-    found = verdict_table(verdicts)[["claim", "says", "published", "ours [95 %]", "verdict", "would take", "reason"]]
+def priced_verdicts(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts in words, and beside what would decide a claim what that costs."""
+    found = verdict_table(verdicts)
     asked = [
         "" if pd.isna(row.needs) or pd.isna(row.runs) else prices.cost(row.runs.split(), int(row.needs)) for row in verdicts.itertuples()
     ]
-    found["would take"] = [f"{words} ({price})" if price else words for words, price in zip(found["would take"], asked, strict=True)]
-    found["reason"] = [textwrap.shorten(str(reason), REASON, placeholder=" …") for reason in found["reason"]]
-    return found
+    return found.assign(**{TAKES: [f"{words} ({price})" if price else words for words, price in zip(found[TAKES], asked, strict=True)]})
+
+
+def short_verdicts(folder: Path) -> pd.DataFrame:
+    """The verdicts as a page shows them, reasons cut short."""
+    found = priced_verdicts(found_verdicts(folder))[["claim", "says", "published", "ours [95 %]", "verdict", TAKES, "reason"]]
+    return found.assign(reason=[textwrap.shorten(str(reason), REASON, placeholder=" …") for reason in found["reason"]])
 
 
 def count(frame: pd.DataFrame) -> str:

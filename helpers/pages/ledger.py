@@ -7,7 +7,7 @@ import pandas as pd
 
 from helpers import studies
 from helpers.core.files import read_json
-from helpers.judging.claims import TREND, Claim, in_words, read_claims
+from helpers.judging.claims import TAKES, TREND, Claim, in_words, read_claims
 from helpers.pages.blocks import command, count, found_verdicts, variants
 from helpers.pages.prices import cost
 from helpers.report.report import MISSING, markdown
@@ -138,7 +138,7 @@ def _readable(part: pd.DataFrame) -> pd.DataFrame:
     table[TREND] = [MISSING if pd.isna(each) or not each else each for each in part["trend"]]
     table["verdict"] = part["verdict"]
     table["after Holm"] = [each or MISSING for each in part["holm"]]
-    for name, column in (("would take", "takes"), ("further seeds cost (projection)", "cost")):
+    for name, column in ((TAKES, "takes"), ("further seeds cost (projection)", "cost")):
         table[name] = [MISSING if pd.isna(each) or not each else each for each in part[column]]
     table["reason"] = part["reason"]
     table["shown in"] = [f"[{path.rsplit('/', 1)[-1].partition('.')[0]}]({path})" if path else MISSING for path in part["figure"]]

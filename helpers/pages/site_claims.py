@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.core.files import read_json
-from helpers.judging.claims import read_claims, verdict_table
-from helpers.pages.blocks import count, found_verdicts
+from helpers.judging.claims import NOTHING, TAKES, read_claims
+from helpers.pages.blocks import count, found_verdicts, priced_verdicts
 from helpers.pages.site_html import badge, boxed, folded, listed, plural
 
 
@@ -37,7 +37,7 @@ def ledger(paths: list[Path], titles: dict[str, str]) -> str:
         frames = {path: frame for path, frame in judged.items() if path.parent.name == study}
         names = [name for name in claims if any(name in set(frame["claim"]) for frame in frames.values())]
         parts += [f'<section><h2 id="{study}">{html.escape(titles[study])}</h2>', overview(names, frames)]
-        told = {path: dict(zip(frame["claim"], verdict_table(frame).to_dict("records"), strict=True)) for path, frame in frames.items()}
+        told = {path: dict(zip(frame["claim"], priced_verdicts(frame).to_dict("records"), strict=True)) for path, frame in frames.items()}
         runs = {path: dict(zip(frame["claim"], frame["runs"].fillna("").str.split(), strict=True)) for path, frame in frames.items()}
         for name in names:
             claim = claims[name]
@@ -70,7 +70,9 @@ def one_verdict(path: Path, told: dict, runs: list[str]) -> str:
     links = [f'<a href="{page_of(path)}#{shown}">{known[shown]} {shown}</a>'] if shown in known else []
     links.append(f'<a href="{page_of(path)}#claim-{told["claim"]}">row of the verdict</a>')
     ours = f"ours {told['ours [95 %]']}, {plural(told['seeds'], 'seed')}, scope {told['scope']}"
+    takes = f"<p>What would decide it: {html.escape(told[TAKES])}</p>" if told[TAKES] != NOTHING else ""
     return (
-        f'<div class="judged"><p>{badge(told["verdict"])} <strong>{path.name}</strong>: {ours}</p><div class="quiet">{folded(str(told["reason"]))}</div>'
+        f'<div class="judged"><p>{badge(told["verdict"])} <strong>{path.name}</strong>: {ours}</p>'
+        f'<div class="quiet">{folded(str(told["reason"]))}</div>{takes}'
         f"<p>Evidence: {', '.join(links)}</p>{listed(plural(len(runs), 'run'), runs) if runs else ''}</div>"
     )

@@ -54,8 +54,8 @@ class Outcome:
         return pd.DataFrame([{"run": run_id, "reason": reason} for run_id, reason in self.failures.items()], columns=["run", "reason"])
 
 
-def _inline(configs: Sequence[RunConfig], device: torch.device, workers: int | None, stop, outcome: Outcome) -> None:
-    """One after the other, in this process."""
+def _inline(configs: Sequence[RunConfig], device: torch.device, workers: int | None, stop, outcome: Outcome, references: bool) -> None:
+    """One after the other, in this process, each followed by its untrained reference: a night cut short leaves pairs."""
     for position, config in enumerate(configs, start=1):
         if reason := stop():
             outcome.stopped = f"Stopped before run {position} of {len(configs)} to do because {reason}."
@@ -75,10 +75,14 @@ def _inline(configs: Sequence[RunConfig], device: torch.device, workers: int | N
                 return
         else:
             outcome.ended(config, None, f" in {time.monotonic() - started:.0f} s")
+            if references:
+                _refer([config], device, stop, outcome)
+            if outcome.stopped:
+                return
 
 
-def _processes(configs: Sequence[RunConfig], device: torch.device, workers: int | None, stop, outcome: Outcome) -> None:
-    """Several at once, each in a process of its own."""
+def _processes(configs: Sequence[RunConfig], device: torch.device, workers: int | None, stop, outcome: Outcome, references: bool) -> None:
+    """Several at once, each in a process of its own; the untrained references are left to the end."""
     from helpers.runs.pool import run_all
 
     if reason := run_all(list(configs), device, workers, stop, outcome.ended):
@@ -100,7 +104,7 @@ def sweep(
 ) -> Outcome:
     """Records of all configs, trained where they are missing; equal configs are one run. train=False only reads.
 
-    After them come the untrained references that runs with a record need and that nobody has read yet. `workers` is how many runs go on at once under the engine "processes"; None takes one a core, or one a GPU."""
+    With them come the untrained references that runs with a record need and that nobody has read yet. `workers` is how many runs go on at once under the engine "processes"; None takes one a core, or one a GPU."""
     work = pick("engine", engine, ENGINES)
     unique = {config.id: config for config in configs}
     outcome = Outcome({run_id: records.find(run_id) for run_id in unique})
@@ -108,13 +112,13 @@ def sweep(
     if train:
         with graceful(time_budget) as stop:
             if missing:
-                work(missing, pick_device(device), workers, stop, outcome)
+                work(missing, pick_device(device), workers, stop, outcome, references)
             if references:
                 _refer([config for run_id, config in unique.items() if outcome.records[run_id]], device, stop, outcome)
     return outcome
 
 
-def _refer(configs: Sequence[RunConfig], device: str, stop, outcome: Outcome) -> None:
+def _refer(configs: Sequence[RunConfig], device: torch.device | str, stop, outcome: Outcome) -> None:
     """Read the untrained encoders that these runs are compared with; one that fails takes nothing else down."""
     for config in untrained.missing(configs):
         if reason := outcome.stopped or stop():

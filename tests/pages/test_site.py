@@ -1,10 +1,12 @@
 """The site, built from the committed results: every link and picture is there, nothing comes from elsewhere, claims lead to evidence."""
 
+import html
 import posixpath
 import re
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
+import pandas as pd
 import pytest
 
 from helpers import studies
@@ -121,8 +123,9 @@ def test_from_every_claim_its_evidence_is_one_click_away(folder):
             continue
         page = f"{path.parent.name}/{path.name}/{path.parent.name}.html"
         known = {entry["name"] for entry in entries(path)}
-        for claim, verdict in found_verdicts(path)[["claim", "verdict"]].itertuples(index=False):
+        for claim, verdict, takes in found_verdicts(path)[["claim", "verdict", "takes"]].itertuples(index=False):
             assert f'href="{page}#claim-{claim}"' in sections[claim] and verdict in sections[claim]
+            assert pd.isna(takes) or f"What would decide it: {html.escape(takes)}" in sections[claim]
             name = read_claims()[claim].figure
             assert name in known and f'href="{page}#{name}"' in sections[claim], f"{claim}: {path} has no {name}"
 

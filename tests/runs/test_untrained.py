@@ -1,10 +1,12 @@
 """References: what an encoder is worth before training, once for all runs that begin from the same weights."""
 
 from helpers.core.errors import DataError
+from helpers.runs import sweep as sweeping
 from helpers.runs import untrained
 from helpers.runs.config import RunConfig
 from helpers.runs.run import run
 from helpers.runs.sweep import sweep
+from helpers.training import Stopped
 from tests.small_run import SMALL, small
 
 
@@ -58,3 +60,18 @@ def test_a_reference_that_cannot_be_read_takes_no_run_down(house, monkeypatch):
 def test_trials_need_none():
     trial = small(data={"dataset": "embedded", "train_images": 256, "test_images": None, "validation": 32})
     assert untrained.missing([trial]) == [] and len(untrained.missing([small()])) == 1
+
+
+def test_a_sweep_that_is_cut_short_leaves_each_run_with_its_reference(house, monkeypatch):
+    runs = [small(training={"epochs": 1}).model_copy(update={"seed": seed}) for seed in range(3)]
+    second = sweeping.run
+
+    def night_ends(config, device, stop):
+        if config.seed == 2:
+            raise Stopped("Stopped for the night.")
+        return second(config, device, stop)
+
+    monkeypatch.setattr(sweeping, "run", night_ends)
+    outcome = sweep(runs, device="cpu")
+    assert outcome.stopped == "Stopped for the night." and outcome.trained == 2
+    assert [untrained.find(record).config["seed"] for record in outcome.records.values() if record] == [0, 1]

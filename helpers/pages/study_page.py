@@ -58,7 +58,7 @@ def answer(study: str) -> str:
     others = [
         f"In the {words(name)}: {other.verdict}, {in_words(other.ours, other.low, other.high, other.level)}."
         for name, other in found.items()
-        if other.verdict != row.verdict
+        if other.verdict != row.verdict and not pd.isna(other.ours)  # one whose runs are yet to come says nothing
     ]
     return " ".join([f"**{row.verdict.capitalize()}** ({row.scope}): {claim.statement} {ours}", *others])
 

@@ -122,7 +122,12 @@ def test_verdicts_and_ledger(results, page):
         *(3.5, 1.25, 5.75, "supported", "long " * 60 + "end", 0.01)
     ]
     write_claims(frame, folder)
-    execute(results, "cpu-fair")
+    fair = execute(results, "cpu-fair")
+    readme.main([], page)
+    assert "reading fair" not in block(page, "studies"), "a reading whose runs are yet to come says nothing"
+    other = pd.read_csv(fair / "claims.csv")
+    other.loc[other["claim"] == "C1", ["ours", "low", "high"]] = [0.5, -1.0, 2.0]
+    write_claims(other, fair)
     readme.main([], page)
     text, ledger = ((results / name).read_text() for name in ("backbone_contest/README.md", "claims.md"))
     first = next(line for line in text.splitlines() if line.startswith("| C1 |"))
@@ -131,7 +136,7 @@ def test_verdicts_and_ledger(results, page):
     assert "Preset `quick`, reading *as run*" in text
     said = block(page, "studies")
     assert "**Supported** (reduced): Under contrast alone" in said and "Ours 3.50 [1.25, 5.75] points" in said
-    assert "In the preset cpu, reading fair: undecided," in said, "a reading that says otherwise is named"
+    assert "In the preset cpu, reading fair: undecided, 0.50 [-1.00, 2.00]." in said, "a reading that says otherwise is named"
     assert "| claim | backbone_contest, cpu | backbone_contest, cpu-fair |" in ledger
     assert (
         "| C1 | supported | undecided |" in ledger

@@ -151,6 +151,9 @@ def _recipe(s: Settings, place: Place) -> dict:
 def _rate(s: Settings, place: Place):
     if place.rate == THEIRS:
         return s.their_rates[place.backbone]
+    if s.tried:
+        epochs = max(1, round(s.tried.share * _epochs(s, place)))
+        return {"rates": s.tried.rates, "epochs": epochs, "validation": s.tried.validation}
     return {"default": s.default_rate, "seeds": s.range_seeds, "coarse_steps": s.range_steps, "fine_steps": s.range_steps}
 
 

@@ -59,6 +59,14 @@ class Companion(Section):
     test_images: Positive | None = None
 
 
+class Tried(Section):
+    """Rates that every backbone tries alike, in place of a range test."""
+
+    rates: Annotated[list[Above], Field(min_length=2)]
+    share: Share  # of the run's epochs, one at least, in each trial
+    validation: Positive  # training images held out to choose by
+
+
 class Settings(StudySettings):
     data_dir: str | None = None  # a folder of class folders anywhere, in place of the dataset
     skip_damaged: bool = False
@@ -76,8 +84,9 @@ class Settings(StudySettings):
     seeds: Positive  # of the settings that claims are about
     mixed_seeds: Count = 1  # of the other two settings of scaling and rate
     supervised_seeds: Count = 1
+    tried: Tried | None = None  # None: range tests
     range_seeds: Positive = 1
-    range_steps: Annotated[int, Field(ge=10)]
+    range_steps: Annotated[int, Field(ge=10)] = 30
     default_rate: Above = 0.1  # where a range test has no minimum
     their_scaling: dict[str, list[float]] = SCALING  # mean, std
     their_rates: dict[str, Above] = RATES  # backbone -> the maximum of one cycle
@@ -125,6 +134,8 @@ class Settings(StudySettings):
         trained = changes["train_images"] or len(train)
         if trained < 2 * protocol_setting("knn10")[0]:
             raise DataError(f"data_dir: {trained} training images ({found.source}) are too few to judge anything by. Give at least 20.")
+        if self.tried and 2 * self.tried.validation > trained:
+            changes["tried"] = self.tried.model_copy(update={"validation": trained // 5})
         wanted = 1 if self.readout == "linear" else protocol_setting(self.readout)[0]
         shown = [size for size in self.resolutions if size <= found.side]
         if self.image_size not in shown:

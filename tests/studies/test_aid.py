@@ -76,6 +76,16 @@ def test_the_main_runs_are_shared_by_the_parts_and_the_settings_by_the_seeds(s):
     assert len(tests) == 1
 
 
+def test_every_backbone_tries_the_same_rates_for_the_same_share_of_its_run():
+    s = settings("cpu")
+    asked = {config_of(s, place).training.rate for place in places_of(s) if place.pretext == "contrast" and place.rate != THEIRS}
+    assert {rate.rates for rate in asked} == {(0.003, 0.01, 0.03)} and {rate.validation for rate in asked} == {1000}
+    epochs = {name: config_of(s, Place("count", "ViT", data=COMPANION, images=n)).training for name, n in (("few", 5000), ("many", 50000))}
+    assert {name: (each.rate.epochs, each.epochs) for name, each in epochs.items()} == {"few": (6, 30), "many": (1, 3)}
+    trials = {trial.id for seed in range(3) for trial in config_of(s, Place("forensic", "ConvNeXt", seed)).rate_trials()}
+    assert len(trials) == 3, "shared by the seeds"
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -121,10 +131,12 @@ def test_a_small_folder_shrinks_what_it_cannot_fill(folder):
     config = config_of(s, Place("forensic", "ResNet"))
     assert config.training.batch_size == 29 and str(folder.parent) not in config.model_dump_json()
     assert config_of(s, Place("count", "ViT", data=COMPANION)).training.batch_size == 64  # theirs are enough
-    cpu = settings("quick", data_dir=str(folder))
-    assert cpu.readout == "linear"  # 200 neighbours are not there
-    assert cpu.resolutions == [28, 56]  # 96 px would show nothing more of images of 60
+    quick = settings("quick", data_dir=str(folder))
+    assert quick.readout == "linear"  # 200 neighbours are not there
+    assert quick.resolutions == [28, 56]  # 96 px would show nothing more of images of 60
     runs.check(s)
+    trial = config_of(settings("cpu", data_dir=str(folder)), Place("forensic", "ResNet")).rate_trials()[0]
+    assert trial.data.validation == 5 and trial.training.batch_size == 29 - 5  # what is held out makes no batch
 
 
 def test_images_smaller_than_the_preset_works_at_are_refused(folder):

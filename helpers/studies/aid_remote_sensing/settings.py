@@ -134,8 +134,7 @@ class Settings(StudySettings):
         trained = changes["train_images"] or len(train)
         if trained < 2 * protocol_setting("knn10")[0]:
             raise DataError(f"data_dir: {trained} training images ({found.source}) are too few to judge anything by. Give at least 20.")
-        if self.tried and 2 * self.tried.validation > trained:
-            changes["tried"] = self.tried.model_copy(update={"validation": trained // 5})
+        held = min(self.tried.validation, trained // 5) if self.tried else 0
         wanted = 1 if self.readout == "linear" else protocol_setting(self.readout)[0]
         shown = [size for size in self.resolutions if size <= found.side]
         if self.image_size not in shown:
@@ -144,7 +143,9 @@ class Settings(StudySettings):
                 f"Take a size that they have: image_size and resolutions are parameters, encoders are known for {', '.join(self.encoders)} px."
             )
         changes |= {"dataset": found.name, "data_options": {}, "data_dir": Path(self.data_dir).name, "resolutions": shown}
-        changes |= {"scene_batch": min(self.batch_size, trained), "readout": self.readout if wanted <= trained else "linear"}
+        changes |= {"scene_batch": min(self.batch_size, trained - held), "readout": self.readout if wanted <= trained else "linear"}
+        if held:
+            changes["tried"] = self.tried.model_copy(update={"validation": held})
         return self.model_copy(update=changes)
 
 

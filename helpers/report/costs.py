@@ -32,6 +32,8 @@ def cost_table(cells: pd.DataFrame) -> Table:
 def found_by(resolved: dict) -> str:
     if not resolved:
         return "missing"
+    if resolved.get("from") == "trials":
+        return "trials"
     if not resolved.get("range_test"):
         return "given, no range test"
     return "range test" if resolved.get("rate_at_minimum") else f"no minimum, {resolved.get('from', 'default')}"

@@ -8,7 +8,7 @@ from helpers.judging.arms import Arm, accuracy
 from helpers.report.costs import found_by
 from helpers.studies.aid_remote_sensing import claims as aid
 from helpers.studies.aid_remote_sensing.runs import SETTINGS
-from helpers.studies.aid_remote_sensing.settings import AS_RUN, BACKBONES, COMPANION, SCENES, THEIRS, Settings
+from helpers.studies.aid_remote_sensing.settings import AS_RUN, BACKBONES, COMPANION, CONTRAST, SCENES, TESTED, THEIRS, Settings
 
 Table = tuple[pd.DataFrame, list[str]]
 
@@ -30,9 +30,10 @@ def forensic_table(cells: pd.DataFrame, readout: str) -> Table:
 
 
 def rate_table(cells: pd.DataFrame) -> Table:
-    """The rate that each range test chose, and how; beside it the one that was published."""
+    """The rate that each range test chose, or trials, and how; beside it the one that was published, and how the trials read."""
     rows, runs = [], []
-    tested = cells[cells["test"] != ""].drop_duplicates("test")
+    tested = cells[(cells["rate"] == TESTED) & (cells["pretext"] == CONTRAST)]
+    tested = tested.drop_duplicates(["backbone", "images", "data", "optimizer"])
     for row in tested.itertuples():
         resolved = getattr(row.record, "manifest", {}).get("resolved", {})
         rows.append(
@@ -45,8 +46,9 @@ def rate_table(cells: pd.DataFrame) -> Table:
                 "found by": found_by(resolved),
                 "published max rate": aid.published()["maximum_rate"].get(row.backbone) if row.scaling == THEIRS else None,
             }
+            | {f"at {rate}": value for rate, value in resolved.get("trials", {}).items()}
         )
-        runs += [row.run, row.test] if resolved else []
+        runs += [name for name in (row.run, row.test) if name] if resolved else []
     return pd.DataFrame(rows), list(dict.fromkeys(runs))
 
 

@@ -38,6 +38,17 @@ def test_the_forensic_table(cells):
     assert table["published, last"].notna().sum() == 3 and len(table) == 12 and len(runs) == 36
 
 
+def test_rates_that_were_tried_stand_with_how_each_read():
+    cells = cells_of(settings("cpu"))
+    for made in cells["record"]:
+        if not isinstance(made.manifest["resolved"]["rate"], float):
+            made.manifest["resolved"] = {"rate": 0.01, "from": "trials", "trials": {"0.003": 40.0, "0.01": 44.0, "0.03": None}}
+    table, runs = tables.rate_table(cells)
+    assert set(table["found by"]) == {"trials"} and (table["max rate"] == 0.01).all() and (table["at 0.01"] == 44).all()
+    assert table["at 0.03"].isna().all() and len(table) == len(runs) == len(set(runs)), "no range test stands behind it"
+    assert set(table["backbone"]) == {"ResNet", "ConvNeXt", "ViT"}
+
+
 def test_every_class_counts_alike_in_the_mean_over_classes(s):
     place = Place("forensic", "ResNet")
     found = record(s, place)

@@ -153,7 +153,7 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop, others: C
         manifest=manifest(config, started, meter, device, metrics) | described,
         metrics=metrics,
         evaluations=stages.evaluations,
-        arrays=stages.arrays,
+        arrays=stages.arrays if config.data.validation is None else {},  # a trial is read for its accuracy alone
     )
     remove(folder)
     return record

@@ -143,19 +143,26 @@ def work(stages: Sequence[Stage], budget: float | None, device: str, workers: in
     engine = "processes" if (workers or 1) > 1 else "inline"
     outcome = sweep(configs, engine=engine, workers=workers, device=device, time_budget=seconds)
     if not outcome.stopped and not outcome.failures:
-        _decide(stages, budget, device, workers)
+        for more in _decide(stages, budget, device, workers):
+            outcome.records |= more.records
+            outcome.failures |= more.failures
+            outcome.stopped = outcome.stopped or more.stopped
     if outcome.stopped and not outcome.failures and seconds is not None and seconds_left(budget) <= 0 and _position(stages) == before:
         raise _too_short(budget, "it was spent before the first step, or the first range test, was done")
     return outcome
 
 
-def _decide(stages: Sequence[Stage], budget: float | None, device: str, workers: int | None) -> None:
-    """Seeds for what is undecided in the studies that add them, in the campaign's order, until the time is up."""
+def _decide(stages: Sequence[Stage], budget: float | None, device: str, workers: int | None) -> list[Outcome]:
+    """Seeds for what is undecided in the studies that add them, in the campaign's order, until the time is up; how that ended."""
+    outcomes = []
     for stage in stages:
         study = stage.entry.opened()
         left = seconds_left(budget)
         if study.settings.decide and (left is None or left > 0):
-            replace(study, device=device, workers=workers or 1, time_budget=left).run()
+            study = replace(study, device=device, workers=workers or 1, time_budget=left)
+            study.run()
+            outcomes += study.outcomes
+    return outcomes
 
 
 def _too_short(budget: float, reason: str) -> UserError:

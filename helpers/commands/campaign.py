@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None, notebooks: Path = REPOSITORY / "not
     if given.file:
         outcome = campaign.work(stages, budget, given.device, given.workers)
         stopped = outcome.stopped
+        stages = campaign.read_stages(given.file)  # with the seeds that were added on the way
         codes.append(_report(stages, outcome, words))
     if given.export:
         codes.append(_export(given.export, campaign.run_ids(stages) if given.file else None))

@@ -22,6 +22,10 @@ class TrainingStopped(RuntimeError):
     """A run that cannot go on: its loss is no longer finite, or the device is out of memory."""
 
 
+class Diverged(TrainingStopped):
+    """The run itself is the reason, so that it would stop there again: its loss or its features are no longer finite."""
+
+
 def nearest(name: str, choices: Iterable[str], count: int = 3) -> list[str]:
     """The choices most like `name`, best first; all of them, in order, when none is close."""
     choices = sorted(map(str, choices))

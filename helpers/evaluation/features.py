@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from helpers.core.devices import autocast, out_of_memory
-from helpers.core.errors import TrainingStopped, UserError
+from helpers.core.errors import Diverged, UserError
 from helpers.data import Batches
 
 SMALLEST = 8  # images a batch, below which less memory is not asked for again
@@ -46,7 +46,7 @@ def extract(encoder, views, split, *, device, indices=None, batch_size=512, prec
             part.training = mode
     if not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x)).any(1).sum())
-        raise TrainingStopped(f"The encoder's features are not finite for {bad} of {count} images: its training diverged. Lower the rate.")
+        raise Diverged(f"The encoder's features are not finite for {bad} of {count} images: its training diverged. Lower the rate.")
     return Features(x, y)
 
 

@@ -60,13 +60,16 @@ class Arm:
 
     @property
     def flag(self) -> str:
-        """What a table says beside its numbers: what collapsed, and what has not learned by the linear probe. Empty where all is well."""
+        return self.flagged()
+
+    def flagged(self, readout: str = "linear") -> str:
+        """What a table says beside its numbers: what collapsed, and what has not learned by that readout. Empty where all is well."""
         if self.before_training:
             return ""
         if self.lost:
             return "collapsed"
         collapsed = f"{self.collapsed} of {len(self.records)} collapsed, left out" if self.collapsed else ""
-        words = [WORDS[doubt.kind] for doubt in self.doubts()]
+        words = [WORDS[doubt.kind] for doubt in self.doubts(readout)]
         return ", ".join(filter(None, [collapsed, *words]))
 
 

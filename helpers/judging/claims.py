@@ -28,12 +28,12 @@ from helpers.judging.evidence import evidence, leans_for, position, sharing
 from helpers.judging.price import Price, price_of_all
 from helpers.judging.statistics import LEVEL, Estimate
 from helpers.judging.trend import words
+from helpers.judging.wording import in_words, listed
 
 STUDIES = Path(__file__).parents[1] / "studies"
 SEEDS_NEEDED = 3
 NOTHING = "—"  # nothing is missing, or something else than seeds
 TREND = "at 1/4, 1/2 and all of the training"  # the head of that column
-NAMED = 4  # reasons of one kind that a verdict lists
 TAKES = "would take"  # likewise
 UNLEARNED = "training that learns, before any seeds"
 UNSEEN = "the same runs anew: these did not record their directions"
@@ -122,10 +122,10 @@ def judge_parts(claim: Claim, parts: list[Part]) -> tuple[str, str]:
     if parts and len(enough) == len(parts) and all(position(claim.kind, claim.margin, part.estimate) == "supported" for part in parts):
         return "supported", "; ".join(_told(part) for part in parts)
     reasons = [part.missing for part in parts if part.estimate is None]
-    reasons += _named([words for part in parts for words in part.unfit])
+    reasons += listed([words for part in parts for words in part.unfit])
     if (fewest := min((part.estimate.seeds for part in found), default=SEEDS_NEEDED)) < SEEDS_NEEDED:
         reasons.append(f"n = {fewest}")
-    elif found and not reasons:
+    elif found and (not reasons or _chance_of_many(claim, enough)):
         reasons.append(_within(claim, found, family))
     if found:
         lean = {leans_for(claim.kind, claim.margin, part.estimate) for part in found}
@@ -155,10 +155,12 @@ def judge(
     parts, verdict, reason = [], "undecided", "no estimand is bound to this claim"
     if estimand is not None:
         try:
-            for seen in seen_at_looks(cells, first):
+            for seen in (looks_had := seen_at_looks(cells, first)):
                 parts = at_look(estimand(seen, **context), first)
                 verdict, reason = judge_parts(claim, parts)
                 if verdict != "undecided" and not any(part.lacking for part in parts):
+                    if (now := _most_seeds(parts)) < (later := _most_seeds(estimand(looks_had[-1], **context))):
+                        reason += f"; reached with {now} seeds, and it stands: {later} have run by now"
                     break
         except Undecided as why:
             reason = str(why)
@@ -184,6 +186,10 @@ def seen_at_looks(cells: pd.DataFrame, first: int | None) -> list[pd.DataFrame]:
     if first is None or cells is None or "seed" not in cells or (most := int(cells["seed"].max()) + 1) <= first:
         return [cells]
     return [cells[cells["seed"] < seeds] for seeds in range(first, most + 1)]
+
+
+def _most_seeds(parts: list[Part]) -> int:
+    return max((part.estimate.seeds for part in parts if part.estimate), default=0)
 
 
 def p_values(claim: Claim, parts: list[Part]) -> tuple[str | None, str | None]:
@@ -251,12 +257,6 @@ def claims_text(verdicts: pd.DataFrame) -> str:
     return whole.to_csv(index=False, float_format="%.4f", lineterminator="\n")
 
 
-def in_words(ours: float | None, low: float | None, high: float | None, level: float = 100 * LEVEL) -> str:
-    """An estimate with its interval as a table shows it, "—" where there is none; a level that is not the usual one is said."""
-    at = "" if level == 100 * LEVEL else f" at {level:.4g} %"
-    return "—" if pd.isna(ours) else f"{ours:.2f}" + ("" if pd.isna(low) else f" [{low:.2f}, {high:.2f}{at}]")
-
-
 def verdict_table(verdicts: pd.DataFrame) -> pd.DataFrame:
     """The verdicts as a reader wants them: each claim's sentence first, its interval in one column, without run ids."""
     claims = read_claims()
@@ -269,16 +269,14 @@ def verdict_table(verdicts: pd.DataFrame) -> pd.DataFrame:
     return table.rename(columns={"trend": TREND})
 
 
-def _named(words: list[str]) -> list[str]:
-    """The first few, and how many more."""
-    words = list(dict.fromkeys(words))
-    return words if len(words) <= NAMED else [*words[:NAMED], f"and {len(words) - NAMED} more like these"]
+def _chance_of_many(claim: Claim, parts: list[Part]) -> bool:
+    """Whether a part speaks against the claim by itself."""
+    return any(not part.unfit and position(claim.kind, claim.margin, part.estimate) == "contradicted" for part in parts)
 
 
 def _within(claim: Claim, parts: list[Part], family: int) -> str:
     """Why parts that all have their seeds do not decide."""
-    places = {position(claim.kind, claim.margin, part.estimate) for part in parts}
-    if "contradicted" in places:
+    if _chance_of_many(claim, parts):
         return f"one of {family} comparisons speaks against it, and that may be chance among so many"
     if all(position(claim.kind, claim.margin, replace(part.estimate, spared=0)) == "supported" for part in parts):
         return "what holds was chosen as what holds best, and that may be chance"
@@ -287,5 +285,4 @@ def _within(claim: Claim, parts: list[Part], family: int) -> str:
 
 def _told(part: Part) -> str:
     found = part.estimate
-    interval = "" if found.low is None else f" [{found.low:.2f}, {found.high:.2f}]"
-    return f"{part.name} {found.value:.2f}{interval}"
+    return f"{part.name} {in_words(found.value, found.low, found.high)}"

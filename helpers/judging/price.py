@@ -12,6 +12,7 @@ from helpers.judging.evidence import distance, leans_for, sharing
 from helpers.judging.statistics import LEVEL, Estimate, made
 
 POWER = 0.8
+FAR = 10.0  # times the test images, beyond which their number is no advice
 MOST = 100  # seeds; whoever needs more had better ask something else
 
 
@@ -27,7 +28,11 @@ class Price:
     def words(self) -> str:
         if self.seeds is not None:
             return f"{self.seeds} seeds"
-        return f"more than {self.most} seeds" if self.images is None else f"no number of seeds: {self.images:.3g} times the test images"
+        if self.images is None:
+            return f"more than {self.most} seeds"
+        if self.images > FAR:
+            return "no number of seeds, and no test set of a like size: it lies too near the margin"
+        return f"more than {self.most} seeds and {self.images:.2g} times the test images"
 
 
 def fixed(seeds: int) -> float:

@@ -2,6 +2,9 @@
 
 import pandas as pd
 
+from helpers.runs import records
+from helpers.runs.config import RunConfig
+
 Table = tuple[pd.DataFrame, list[str]]
 PLACE = ("part", "backbone", "pretext", "optimizer", "recipe", "first", "second", "value")  # what tells a cell of some study from another
 
@@ -26,14 +29,34 @@ def cost_table(cells: pd.DataFrame) -> Table:
             }
         )
         runs += [row.run] if record else []
+    for record in trials_of(cells).values():
+        energy, device = record.manifest.get("energy") or {}, record.manifest.get("device") or {}
+        rows.append(
+            {"run": record.id, "seed": record.config["seed"], "seconds": record.manifest.get("seconds"), "device": device.get("name", "")}
+            | {"part": "trial of a rate", "energy (Wh)": energy.get("watt_hours"), "energy is": energy.get("method")}
+            | {name: "" for name in PLACE if name in cells and name != "part"}
+        )
+        runs.append(record.id)
     return framed(rows), runs
+
+
+def trials_of(cells: pd.DataFrame) -> dict:
+    """The trials behind the rates of these runs, by their id."""
+    found = {}
+    for record in cells["record"]:
+        if getattr(record, "manifest", {}).get("resolved", {}).get("trials"):
+            tried = (records.find(trial.id) for trial in RunConfig(**record.config).rate_trials())
+            found |= {each.id: each for each in tried if each is not None}
+    return found
 
 
 def found_by(resolved: dict) -> str:
     if not resolved:
         return "missing"
-    if resolved.get("from") == "trials":
-        return "trials"
+    if tried := resolved.get("trials"):
+        ends = {"lowest": min(map(float, tried)), "highest": max(map(float, tried))}
+        at_end = [f", the {name} tried" for name, rate in ends.items() if rate == resolved["rate"]]
+        return "trials" + "".join(at_end)
     if not resolved.get("range_test"):
         return "given, no range test"
     return "range test" if resolved.get("rate_at_minimum") else f"no minimum, {resolved.get('from', 'default')}"

@@ -79,7 +79,7 @@ def take_in(path: Path) -> tuple[list[str], list[str], list[str]]:
                 (Path(beside) / run / file).write_bytes(data)
             arrived = [Record(place).check() for place in sorted(Path(beside).iterdir())]
             here = {record.id: records.find(record.id) for record in arrived}  # a damaged one counts as missing
-            other = [record.id for record in arrived if here[record.id] and here[record.id].essence() != record.essence()]
+            other = [record.id for record in arrived if here[record.id] and not here[record.id].agrees(record)]
             new = [record for record in arrived if here[record.id] is None]
             for record in new:
                 shutil.rmtree(folder / record.id, ignore_errors=True)  # a damaged one that could not be moved aside

@@ -200,6 +200,15 @@ class RunConfig(Section):
             resolve_stem(encoder.name, self.data.image_size, encoder.stem, encoder.options.get("patch"))
         if self.data.validation is not None and (self.data.test_images or self.data.label_split):
             raise ValueError("data.validation takes the place of the test set: leave data.test_images and data.label_split out")
+        if isinstance(rate := self.training.rate, RateTrials):
+            images = self.data.train_images
+            if self.data.label_split:
+                raise ValueError("training.rate tries rates on training images, which have labels only where data.label_split is left out")
+            if images is not None and batch > images - rate.validation:
+                raise ValueError(
+                    f"training.batch_size = {batch} is larger than the {images - rate.validation} images that trials of rates train on, as "
+                    f"training.rate.validation = {rate.validation} are held out: lower one of them"
+                )
         if batch % self.training.processes:
             raise ValueError(
                 f"training.batch_size = {batch} cannot be shared by training.processes = {self.training.processes}: no rest may be"

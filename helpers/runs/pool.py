@@ -8,6 +8,7 @@ import signal
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 
 import torch
 
@@ -32,7 +33,7 @@ def usual_workers(device: torch.device) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_all(configs: list[RunConfig], device: torch.device, workers: int | None, stop, done) -> str | None:
+def run_all(configs: list[RunConfig], device: torch.device, workers: int | None, stop, done, references: bool = False) -> str | None:
     """Run each config in one of the workers and call done(config, error or None) as each ends; why it stopped early, or None."""
     workers = workers or usual_workers(device)
     if workers < 1:
@@ -44,7 +45,7 @@ def run_all(configs: list[RunConfig], device: torch.device, workers: int | None,
         places.put(f"cuda:{number % cards}" if cards and device.index is None else str(device))
     threads = max(1, usual_workers(torch.device("cpu")) // workers)  # on a GPU too: what is read out of a run is worked on by cores
     with ProcessPoolExecutor(workers, context, _begin, (asked, places, threads)) as pool:
-        waiting: dict[Future, RunConfig] = {pool.submit(_work, config): config for config in configs}
+        waiting: dict[Future, RunConfig] = {pool.submit(_work, config, references): config for config in configs}
         try:
             return _follow(waiting, asked, device, stop, done)
         finally:  # however it ends, those at work stop after their step and those not begun never begin
@@ -110,7 +111,8 @@ def _asked() -> str | None:
     return "the sweep was told to stop" if _stop.is_set() else None
 
 
-def _work(config: RunConfig) -> None:
+def _work(config: RunConfig, references: bool) -> None:
+    from helpers.runs import untrained
     from helpers.runs.run import run  # here, so that the parent need not hold what only workers use
 
     global _busy
@@ -119,6 +121,9 @@ def _work(config: RunConfig) -> None:
         if reason := _asked():
             raise Stopped(f"Not begun, because {reason}.")
         run(config, _device, _asked)
+        if references:
+            with suppress(Exception):  # the run is done; whoever follows makes what is missing, and says why it cannot be
+                [untrained.make(each, _device, _asked) for each in untrained.missing([config])]
     finally:
         _busy = False
         if _ending:

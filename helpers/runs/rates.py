@@ -8,7 +8,7 @@ import time
 import numpy as np
 import torch
 
-from helpers.core.errors import TrainingStopped
+from helpers.core.errors import Diverged
 from helpers.core.progress import line
 from helpers.runs import records, run
 from helpers.runs.config import RangeTest, RateTrials, RunConfig
@@ -64,13 +64,14 @@ def _best_of(config: RunConfig, device: torch.device, stop) -> tuple[float, dict
     found, reasons = {}, {}
     for trial in config.rate_trials():
         rate = trial.training.rate
-        try:
-            found[rate] = run.run(trial, device, stop).evaluations["linear"]["top1"]
-        except TrainingStopped as error:
-            reasons[rate] = str(error)
+        tried = run.run(trial, device, stop)
+        if tried.diverged:
+            reasons[rate] = tried.diverged
+        else:
+            found[rate] = tried.evaluations["linear"]["top1"]
     if not found:
         told = "; ".join(f"{rate:g}: {reason}" for rate, reason in reasons.items())
-        raise TrainingStopped(f"No rate that was tried for {config.id} trained to its end ({told}). Add lower ones to training.rate.rates.")
+        raise Diverged(f"No rate that was tried for {config.id} trained to its end ({told}). Add lower ones to training.rate.rates.")
     best = max(sorted(found), key=found.get)
     tried = {f"{rate:g}": found.get(rate) for rate in config.training.rate.rates}
     return best, {"rate": best, "from": "trials", "trials": tried}

@@ -95,7 +95,7 @@ class Record:
             if not (self.path / name).is_file():
                 raise RecordError(f"{shown(self.path)} has no {name}: it was cut short. Delete the folder and run again.")
         lines = (self.path / METRICS).read_bytes()
-        epochs = self.config.get("training", {}).get("epochs")
+        epochs = None if self.diverged else self.config.get("training", {}).get("epochs")
         if not lines.endswith(b"\n") or (epochs is not None and lines.count(b"\n") != epochs + 1):
             found = max(lines.count(b"\n") - 1, 0)
             raise RecordError(
@@ -107,6 +107,20 @@ class Record:
             if head != b"\xfd7zXZ\x00" or file.read() != b"YZ":
                 raise RecordError(f"{shown(self.path / ARRAYS)} was cut short. Delete its folder and run again.")
         return self
+
+    @property
+    def diverged(self) -> str:
+        """Of a trial: why it did not train to its end; empty where it did."""
+        return self.manifest.get("diverged", "")
+
+    def agrees(self, other: "Record") -> bool:
+        """Whether both came to the same, as far as both still hold it: arrays that nobody reads may have been left out of either."""
+        out = {*self.manifest.get("left_out", ()), *other.manifest.get("left_out", ())}
+        mine, theirs = self.essence(), other.essence()
+        for each in (mine, theirs):
+            each["manifest"].pop("left_out", None)
+            each["arrays"] = {name: array for name, array in each["arrays"].items() if name not in out}
+        return mine == theirs
 
     def essence(self) -> dict:
         """What must be the same when the same config is run again: all but times, energy and host."""

@@ -10,6 +10,7 @@ import torch
 
 from helpers.core.clock import process_seconds
 from helpers.core.devices import pick_device
+from helpers.core.errors import Diverged
 from helpers.core.files import cache_dir, lock
 from helpers.core.progress import line
 from helpers.core.seeds import derive
@@ -100,20 +101,32 @@ def run(config: RunConfig, device: torch.device | str = "auto", stop=lambda: Non
     with alone(config.id, stop), room(config.id, device):
         if record := records.find(config.id):
             return record
-        with company(config, device) as others:
-            return _train_and_evaluate(config, device, stop, others)
+        started, meter = time.time(), EnergyMeter(device)
+        try:
+            with company(config, device) as others:
+                return _train_and_evaluate(config, device, stop, others)
+        except Diverged as error:
+            if config.data.validation is None:
+                raise
+            told = {"kind": "trial", "diverged": str(error)}  # an answer, which nobody need ask for again
+            nothing = {"metrics": [], "evaluations": {}, "arrays": {}}
+            about = manifest(config, started, meter, device) | told
+            record = records.save(config.id, config=config.model_dump(mode="json"), manifest=about, **nothing)
+            remove(checkpoint_folder(config))
+            return record
 
 
 def _train_and_evaluate(config: RunConfig, device: torch.device, stop, others: Company | None) -> records.Record:
     """The stages of a run, in order. What each came to is kept until the record is written: a run that is killed goes on with the stage
     it was killed in, the training at its last checkpoint."""
-    started, meter, age = time.time(), EnergyMeter(device), process_seconds()
+    age = process_seconds()
     from helpers.runs import rates  # here, as a rate may be found by runs of its own
 
     records.check_writable()
     if config.evaluation.pictures:
         check_captum()
     rate, resolved = rates.find_rate(config, device, stop)
+    started, meter = time.time(), EnergyMeter(device)  # a range test and trials have records, and a cost, of their own
     images = material(config.data)
     method, batches = build(config, device)
     folder = checkpoint_folder(config)

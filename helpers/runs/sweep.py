@@ -82,10 +82,10 @@ def _inline(configs: Sequence[RunConfig], device: torch.device, workers: int | N
 
 
 def _processes(configs: Sequence[RunConfig], device: torch.device, workers: int | None, stop, outcome: Outcome, references: bool) -> None:
-    """Several at once, each in a process of its own; the untrained references are left to the end."""
+    """Several at once, each in a process of its own."""
     from helpers.runs.pool import run_all
 
-    if reason := run_all(list(configs), device, workers, stop, outcome.ended):
+    if reason := run_all(list(configs), device, workers, stop, outcome.ended, references):
         outcome.stopped = f"Stopped because {reason}; what was being trained is in its checkpoints, run again to go on from there."
 
 
@@ -121,6 +121,8 @@ def sweep(
 def _refer(configs: Sequence[RunConfig], device: torch.device | str, stop, outcome: Outcome) -> None:
     """Read the untrained encoders that these runs are compared with; one that fails takes nothing else down."""
     for config in untrained.missing(configs):
+        if untrained.reference_id(config) in outcome.failures:
+            continue
         if reason := outcome.stopped or stop():
             outcome.stopped = outcome.stopped or f"Stopped before the untrained reference of {config.id} because {reason}."
             return

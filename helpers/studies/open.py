@@ -25,6 +25,16 @@ from helpers.studies.variants import DEFAULT_READING, is_custom, presets_of, var
 CONTROLS = ("preset", "reading", "device", "workers", "time_budget", "train")
 
 
+def show(table: pd.DataFrame) -> None:
+    """In a notebook as one sees tables there, on a bare training machine as text."""
+    try:
+        from IPython.display import display
+    except ImportError:
+        print(table.to_string(index=False))
+    else:
+        display(table)
+
+
 @dataclass(frozen=True)
 class Study:
     """An opened study: its settings, the cells of its grid, its report, and how it is to be run."""
@@ -42,6 +52,7 @@ class Study:
     train: bool = True
     first: int | None = None  # with how many seeds claims are judged first, where seeds are added to them; None: their number is fixed
     opened: float = field(default_factory=time.monotonic)
+    outcomes: list[Outcome] = field(default_factory=list)  # of its sweeps, for whoever runs it and has to say how it ended
 
     @property
     def configs(self) -> list[RunConfig]:
@@ -80,11 +91,10 @@ class Study:
 
     def told(self, cells: list[Cell], outcome: Outcome) -> pd.DataFrame:
         """The rows of some cells; what came of their runs is said."""
+        self.outcomes.append(outcome)
         print(outcome.summary())
         if outcome.failures:
-            from IPython.display import display
-
-            display(outcome.failure_table())
+            show(outcome.failure_table())
         return collect(cells, outcome)
 
     def recorded(self) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import torch
 
 from helpers.core.clock import process_seconds
 from helpers.core.devices import autocast, out_of_memory, wait
-from helpers.core.errors import TrainingStopped, UserError
+from helpers.core.errors import Diverged, TrainingStopped, UserError
 from helpers.core.seeds import derive, generator, generator_states, restore_generators
 from helpers.methods import Method, StepBatch
 from helpers.models import tune
@@ -221,7 +221,7 @@ class Training:
             at = int(bad.nonzero()[0])
             step = self.step - len(losses) + at
             rate = self.settings.rate * self._point(step).factor
-            raise TrainingStopped(
+            raise Diverged(
                 f"The loss became {losses[at].item():.4g} at step {step + 1} of {self.total} (epoch {self.epoch + 1}), at rate {rate:.3g}. "
                 f"Lower the rate (maximum now {self.settings.rate:.3g}), or warm up longer. Last good checkpoint: {self._last_good()}."
             )

@@ -161,3 +161,11 @@ def test_rendering_executes_the_notebook_with_the_same_values_and_trains_nothing
     given = {words[n + 1]: study.read_value(words[n + 2]) for n, word in enumerate(words) if word == "-p"}
     assert words[:3] == ["backbone_contest", "--preset", "cpu"]
     assert given == {"train": False, "reading": "fair", "seeds": 5, "backbones": ["ViT"]}
+
+
+def test_seeds_that_were_added_and_failed_are_the_campaigns_failures(listed, monkeypatch):
+    stages = campaign.read_stages(listed('[[study]]\nname = "small"\n'))
+    monkeypatch.setattr(campaign, "sweep", lambda configs, **how: Outcome({config.id: None for config in configs}))
+    monkeypatch.setattr(campaign, "_decide", lambda *given: [Outcome({"x": None}, {"x": "it broke"}), Outcome({}, stopped="Time is up.")])
+    outcome = campaign.work(stages, None, "cpu", None)
+    assert outcome.failures == {"x": "it broke"} and outcome.stopped == "Time is up." and "x" in outcome.records

@@ -36,7 +36,9 @@ def test_no_number_of_seeds_where_the_images_speak_too_softly():
     found = made(1.0, 1.0, 1.0, 3)
     asked = price("difference", 0.0, found)
     assert asked.seeds is None and asked.images == pytest.approx((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) ** 2)
-    assert asked.words() == "no number of seeds: 7.85 times the test images"
+    assert asked.words() == "more than 100 seeds and 7.8 times the test images"
+    far = price("difference", 0.0, made(0.1, 0.01, 1.0, 5))
+    assert far.words() == "no number of seeds, and no test set of a like size: it lies too near the margin"
     more = made(1.0, 0.0, 1.0 / asked.images, 3)
     assert power("difference", 0.0, more, MOST, 0.05) == pytest.approx(0.8, abs=0.001)
 

@@ -70,6 +70,17 @@ def test_records_arrive_as_they_were_and_a_second_time_change_nothing(mailed, he
     assert records.Record(records.runs_dir() / TWO).essence() == taken.essence()
 
 
+def test_arrays_that_were_left_out_of_a_record_are_no_other_outcome(here):
+    full = save(arrays={"labels": np.arange(10, dtype=np.uint8), "map.images": np.ones(5, dtype=np.uint8)})
+    here("lean")
+    told = {"seconds": 9.0, "stem": "cifar", "left_out": ["map.images"]}
+    rest = {"metrics": [{"epoch": 1, "loss": 0.1 + 0.2, "seconds": 9.0}], "evaluations": {"linear": {"top1": 50.0}}}
+    lean = records.save(ONE, config=CONFIGS[ONE].changes(), manifest=told, arrays={"labels": np.arange(10, dtype=np.uint8)}, **rest)
+    assert full.agrees(lean) and lean.agrees(full)
+    here("other")
+    assert not lean.agrees(save(arrays={"labels": np.arange(1, 11, dtype=np.uint8)})) and not lean.agrees(save(TWO))
+
+
 def test_the_same_records_make_the_same_bytes(mailed, here, tmp_path):
     archive.take_in(mailed)
     archive.export(tmp_path / "b.zip")

@@ -9,7 +9,7 @@ import pytest
 
 from helpers.core.errors import UserError
 from helpers.core.files import REPOSITORY
-from helpers.runs import records
+from helpers.runs import records, untrained
 from helpers.runs.config import RunConfig
 from helpers.runs.sweep import sweep
 
@@ -35,8 +35,9 @@ def test_processes_leave_the_same_records_and_contain_failures(monkeypatch, tmp_
     configs = [tiny(0), tiny(1), tiny(2, rate=1e30)]
     outcome = sweep(configs, engine="processes", workers=2, device="cpu")
     assert outcome.trained == 2 and outcome.stopped is None
-    assert list(outcome.failures) == [configs[2].id] and "TrainingStopped" in outcome.failures[configs[2].id]
+    assert list(outcome.failures) == [configs[2].id] and "Diverged" in outcome.failures[configs[2].id]
     together = [outcome[config].essence() for config in configs[:2]]
+    assert untrained.missing(configs[:2]) == []
     monkeypatch.setenv("RUNS_DIR", str(tmp_path / "alone"))
     alone = sweep(configs[:2], device="cpu")
     assert alone.trained == 2 and [alone[config].essence() for config in configs[:2]] == together

@@ -1,13 +1,17 @@
 """A rate that is chosen by trials: on held-out training images, once for every seed, and recorded."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from helpers.core.errors import TrainingStopped, UserError
-from helpers.runs import rates, records
-from helpers.runs.config import RunConfig
+from helpers.report.costs import cost_table
+from helpers.runs import rates, records, run
+from helpers.runs.config import RateTrials, RunConfig
 from helpers.runs.material import material
-from helpers.runs.plan import Cell, configs
+from helpers.runs.plan import Cell, collect, configs
+from helpers.runs.sweep import sweep
 from tests.small_run import small
 
 ASKED = {"rates": [1e-6, 2e-3, 4e-3], "epochs": 1, "validation": 64}
@@ -46,22 +50,65 @@ def test_the_best_one_is_taken_and_all_are_told(house):
 
 def test_of_equals_the_lower_and_never_one_that_diverged(house, monkeypatch):
     def reading(config, device, stop):
-        if config.training.rate == 1e-6:
-            raise TrainingStopped("it diverged")
-        from types import SimpleNamespace
-
-        return SimpleNamespace(evaluations={"linear": {"top1": 50.0}})
+        diverged = "it diverged" if config.training.rate == 1e-6 else ""
+        return SimpleNamespace(diverged=diverged, evaluations={} if diverged else {"linear": {"top1": 50.0}})
 
     monkeypatch.setattr(rates.run, "run", reading)
     rate, how = rates.find_rate(tried(), None)
     assert rate == 2e-3 and how["trials"]["1e-06"] is None
 
-    def none(config, device, stop):
-        raise TrainingStopped("it diverged")
-
-    monkeypatch.setattr(rates.run, "run", none)
+    monkeypatch.setattr(rates.run, "run", lambda config, device, stop: SimpleNamespace(diverged="it diverged"))
     with pytest.raises(TrainingStopped, match="No rate that was tried .* Add lower ones"):
         rates.find_rate(tried(), None)
+
+
+def test_a_trial_that_diverged_is_an_answer_and_asked_once(house, monkeypatch):
+    asked = ASKED | {"rates": [2e-3, 1e30]}
+    runs = [
+        tried(seed).model_copy(update={"training": tried().training.model_copy(update={"rate": RateTrials(**asked)})}) for seed in (0, 1)
+    ]
+    trained, take = [], run._train_and_evaluate
+    monkeypatch.setattr(run, "_train_and_evaluate", lambda config, *rest: trained.append(config.id) or take(config, *rest))
+    outcome = sweep(configs([Cell(each) for each in runs]), device="cpu")
+    assert not outcome.failures and len(trained) == len(set(trained)) == 4, "two trials and two runs, each once"
+    lost = records.find(runs[0].rate_trials()[1].id)
+    assert "The loss became" in lost.diverged and not lost.evaluations and not lost.arrays
+    assert {records.find(each.id).manifest["resolved"]["rate"] for each in runs} == {2e-3}
+
+
+def test_a_trial_that_ran_out_of_memory_is_no_answer(house, monkeypatch):
+    def full(*everything):
+        raise TrainingStopped("out of memory")
+
+    monkeypatch.setattr(run, "_train_and_evaluate", full)
+    trial = tried().rate_trials()[0]
+    with pytest.raises(TrainingStopped, match="out of memory"):
+        run.run(trial, "cpu")
+    assert records.find(trial.id) is None
+
+
+def test_trials_cost_what_they_cost_and_the_run_what_is_its_own(house):
+    cells = collect([Cell(tried(), {"part": "main"})], sweep([tried()], device="cpu", references=False))
+    table, runs = cost_table(cells)
+    trials = [trial.id for trial in tried().rate_trials()]
+    assert list(table["run"]) == runs == [tried().id, *trials] and list(table["part"]) == ["main", *["trial of a rate"] * 3]
+    assert (table["seconds"] > 0).all() and not records.find(trials[0]).arrays
+    from datetime import datetime
+
+    began = {name: datetime.fromisoformat(records.find(name).manifest["started"]) for name in runs}
+    assert all(began[tried().id] > began[name] for name in trials), "the clock of the run starts when its rate is known"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"data": {"label_split": "train"}}, "have labels only where data.label_split is left out"),
+        ({"data": {"train_images": 80}}, "is larger than the 16 images that trials of rates train on"),
+    ],
+)
+def test_trials_that_cannot_train_are_named_with_the_run(changes, says):
+    with pytest.raises(UserError, match=says):
+        small(training={"rate": ASKED}, **changes)
 
 
 @pytest.mark.parametrize("wrong", [{"rates": [1e-3]}, {"rates": [1e-3, 1e-3]}, {"rates": [1e-3, -1.0]}, {"epochs": 0}])

@@ -75,3 +75,16 @@ def test_a_sweep_that_is_cut_short_leaves_each_run_with_its_reference(house, mon
     outcome = sweep(runs, device="cpu")
     assert outcome.stopped == "Stopped for the night." and outcome.trained == 2
     assert [untrained.find(record).config["seed"] for record in outcome.records.values() if record] == [0, 1]
+
+
+def test_a_reference_that_cannot_be_made_is_tried_once(house, monkeypatch):
+    tries = []
+
+    def broken(config, device, stop):
+        tries.append(config.id)
+        raise DataError("no such image")
+
+    monkeypatch.setattr(untrained, "make", broken)
+    runs = [small(training={"epochs": 1, "rate": rate}) for rate in (1e-3, 2e-3, 3e-3)]  # one reference for all
+    outcome = sweep(runs, device="cpu")
+    assert outcome.trained == 3 and tries == [runs[0].id] and list(outcome.failures) == [untrained.reference_id(runs[0])]

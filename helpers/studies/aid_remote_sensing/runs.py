@@ -153,7 +153,8 @@ def _rate(s: Settings, place: Place):
         return s.their_rates[place.backbone]
     if s.tried:
         epochs = max(1, round(s.tried.share * _epochs(s, place)))
-        return {"rates": s.tried.rates, "epochs": epochs, "validation": s.tried.validation}
+        held = s.tried.validation if place.data == COMPANION else s.scene_validation or s.tried.validation
+        return {"rates": s.tried.rates, "epochs": epochs, "validation": held}
     return {"default": s.default_rate, "seeds": s.range_seeds, "coarse_steps": s.range_steps, "fine_steps": s.range_steps}
 
 
@@ -170,7 +171,8 @@ def _readouts(s: Settings, place: Place) -> dict:
 def check(s: Settings) -> None:
     """Read every image set that the runs name, so that what is missing or too small is said before the first run and not between them."""
     needed = 1 if s.readout == "linear" else protocol_setting(s.readout)[0]
-    sections = [data for cell in cells(s) for data in (cell.config.data, cell.config.evaluation.transfer) if data is not None]
+    asked = [config for cell in cells(s) for config in (*cell.config.rate_trials(), cell.config)]
+    sections = [data for config in asked for data in (config.data, config.evaluation.transfer) if data is not None]
     for data in dict.fromkeys(each.model_dump_json() for each in sections):
         found = material(Data.model_validate_json(data))
         size, side = found.dataset.image_size, found.dataset.side

@@ -59,11 +59,14 @@ class Companion(Section):
     test_images: Positive | None = None
 
 
+FEWEST_HELD = 100  # training images, to choose a rate by
+
+
 class Tried(Section):
     """Rates that every backbone tries alike, in place of a range test."""
 
     rates: Annotated[list[Above], Field(min_length=2)]
-    share: Share  # of the run's epochs, one at least, in each trial
+    share: Share  # of the run's epochs, in each trial; one at least, which is more of a run of few long epochs
     validation: Positive  # training images held out to choose by
 
 
@@ -85,6 +88,7 @@ class Settings(StudySettings):
     mixed_seeds: Count = 1  # of the other two settings of scaling and rate
     supervised_seeds: Count = 1
     tried: Tried | None = None  # None: range tests
+    scene_validation: Positive | None = None  # of the scenes, where there are too few for that of `tried`
     range_seeds: Positive = 1
     range_steps: Annotated[int, Field(ge=10)] = 30
     default_rate: Above = 0.1  # where a range test has no minimum
@@ -135,6 +139,8 @@ class Settings(StudySettings):
         if trained < 2 * protocol_setting("knn10")[0]:
             raise DataError(f"data_dir: {trained} training images ({found.source}) are too few to judge anything by. Give at least 20.")
         held = min(self.tried.validation, trained // 5) if self.tried else 0
+        if held < FEWEST_HELD:  # they could not tell one rate from another
+            changes["tried"], held = None, 0
         wanted = 1 if self.readout == "linear" else protocol_setting(self.readout)[0]
         shown = [size for size in self.resolutions if size <= found.side]
         if self.image_size not in shown:
@@ -144,8 +150,7 @@ class Settings(StudySettings):
             )
         changes |= {"dataset": found.name, "data_options": {}, "data_dir": Path(self.data_dir).name, "resolutions": shown}
         changes |= {"scene_batch": min(self.batch_size, trained - held), "readout": self.readout if wanted <= trained else "linear"}
-        if held:
-            changes["tried"] = self.tried.model_copy(update={"validation": held})
+        changes["scene_validation"] = held or None
         return self.model_copy(update=changes)
 
 

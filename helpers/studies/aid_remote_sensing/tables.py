@@ -5,7 +5,7 @@ import pandas as pd
 
 from helpers.evaluation.metrics import per_class
 from helpers.judging.arms import Arm, accuracy
-from helpers.report.costs import found_by
+from helpers.report.costs import found_by, trials_of
 from helpers.studies.aid_remote_sensing import claims as aid
 from helpers.studies.aid_remote_sensing.runs import SETTINGS
 from helpers.studies.aid_remote_sensing.settings import AS_RUN, BACKBONES, COMPANION, CONTRAST, SCENES, TESTED, THEIRS, Settings
@@ -24,7 +24,7 @@ def forensic_table(cells: pd.DataFrame, readout: str) -> Table:
             row |= {"mean over classes": mean_class(found, readout), "linear": accuracy(found, "linear")[0].mean}
             row |= {"untrained": accuracy(aid.untrained(found), f"{readout}_untrained")[0].mean, "max rate": _rate(found)}
             row |= {"published, last": theirs and theirs["last"], "published, maximum": theirs and theirs["maximum"]}
-            rows.append(row | {"note": _note(found)})
+            rows.append(row | {"note": _note(found, readout)})
             runs += found.runs
     return pd.DataFrame(rows), runs
 
@@ -49,7 +49,7 @@ def rate_table(cells: pd.DataFrame) -> Table:
             | {f"at {rate}": value for rate, value in resolved.get("trials", {}).items()}
         )
         runs += [name for name in (row.run, row.test) if name] if resolved else []
-    return pd.DataFrame(rows), list(dict.fromkeys(runs))
+    return pd.DataFrame(rows), list(dict.fromkeys([*runs, *trials_of(tested)]))
 
 
 def reference_table(cells: pd.DataFrame, readout: str) -> Table:
@@ -67,7 +67,7 @@ def reference_table(cells: pd.DataFrame, readout: str) -> Table:
             row |= {"mean over classes": None if suffix else mean_class(found, readout)}
             row |= {"linear": accuracy(found, f"linear{suffix}")[0].mean}
             row |= {"linear, mean over classes": None if suffix else mean_class(found, "linear")}
-            rows.append(row | {"published": theirs.get(what), "note": _note(found)})
+            rows.append(row | {"published": theirs.get(what), "note": _note(found, readout)})
             runs += found.runs
     return pd.DataFrame(rows), list(dict.fromkeys(runs))
 
@@ -98,7 +98,7 @@ def resolution_table(cells: pd.DataFrame, readout: str) -> Table:
             stems = [record.manifest.get("stem") for record in found.records.values()]
             row = {"backbone": backbone, "side (px)": size, "stem": stems[0] if stems else None}
             row |= _measured(found, readout) | {"mean over classes": mean_class(found, readout)}
-            rows.append(row | {"untrained": before, "max rate": _rate(found), "note": _note(found)})
+            rows.append(row | {"untrained": before, "max rate": _rate(found), "note": _note(found, readout)})
             runs += found.runs
     return pd.DataFrame(rows), runs
 
@@ -116,7 +116,7 @@ def pretext_table(cells: pd.DataFrame, readout: str) -> Table:
         row |= {"mean over classes": mean_class(found, readout), "untrained": before}
         after = row["accuracy"]
         row["gained"] = None if before is None or after is None else after - before
-        rows.append(row | {"linear": accuracy(found, "linear")[0].mean, "note": _note(found)})
+        rows.append(row | {"linear": accuracy(found, "linear")[0].mean, "note": _note(found, readout)})
         runs += found.runs
     return pd.DataFrame(rows), list(dict.fromkeys(runs))
 
@@ -131,7 +131,7 @@ def count_table(cells: pd.DataFrame, readout: str) -> Table:
                 continue
             steps = [int(record.metrics["step"].iloc[-1]) for record in found.records.values() if "step" in record.metrics]
             row = {"backbone": backbone, "photographs": images, "steps": steps[0] if steps else None}
-            rows.append(row | _measured(found, readout) | {"linear": accuracy(found, "linear")[0].mean, "note": _note(found)})
+            rows.append(row | _measured(found, readout) | {"linear": accuracy(found, "linear")[0].mean, "note": _note(found, readout)})
             runs += found.runs
     return pd.DataFrame(rows), runs
 
@@ -150,7 +150,9 @@ def transfer_table(cells: pd.DataFrame, s: Settings, readout: str) -> Table:
         ):
             row = {"backbone": backbone, "encoder trained on": what, "read out at (px)": side}
             rows.append(
-                row | _measured(found, readout + suffix) | {"linear": accuracy(found, f"linear{suffix}")[0].mean, "note": _note(found)}
+                row
+                | _measured(found, readout + suffix)
+                | {"linear": accuracy(found, f"linear{suffix}")[0].mean, "note": _note(found, readout)}
             )
             runs += found.runs
     return pd.DataFrame(rows), list(dict.fromkeys(runs))
@@ -182,10 +184,10 @@ def _rate(found: Arm) -> float | None:
     return next((record.manifest.get("resolved", {}).get("rate") for record in found.records.values()), None)
 
 
-def _note(found: Arm) -> str:
+def _note(found: Arm, readout: str) -> str:
     """What a reader of the number must know: missing or collapsed runs, and a rate that no range test chose."""
     if not found.records:
         return "missing"
     resolved = [record.manifest.get("resolved", {}) for record in found.records.values()]
     guessed = any(each.get("range_test") and each.get("rate_at_minimum") is None for each in resolved)
-    return "; ".join(part for part in (found.flag, "no minimum in its range test: default rate" if guessed else "") if part)
+    return "; ".join(part for part in (found.flagged(readout), "no minimum in its range test: default rate" if guessed else "") if part)

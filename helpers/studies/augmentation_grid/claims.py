@@ -168,7 +168,10 @@ def slope(cells: pd.DataFrame, name: str, unit: str, readout: str, place=float, 
         raise Undecided(f"the ablation of {name} has {len(arms)} values")
     at = np.array([place(value) for value, _ in arms], dtype=float)
     weights = (at - at.mean()) / ((at - at.mean()) ** 2).sum()
-    return contrast(f"slope, points per {unit}", [(each, float(weight)) for (_, each), weight in zip(arms, weights, strict=True)], readout)
+    over = ", ".join(f"{value:g}" for value, _ in arms)
+    return contrast(
+        f"slope over {over}, points per {unit}", [(each, float(weight)) for (_, each), weight in zip(arms, weights, strict=True)], readout
+    )
 
 
 def a4(cells, readout):

@@ -45,14 +45,16 @@ def at_least(count: int, parts: list[Part], margin: float) -> list[Part]:
     return [replace(kept[0], name=f"{kept[0].name} [set aside: {aside}]", runs=runs), *kept[1:]]
 
 
-def _standing(part: Part, margin: float) -> tuple[int, float]:
-    """How well a part holds, to be ordered by: contradicted, missing, of too few seeds or of what has not learned, the rest by what speaks
-    for it."""
+def _standing(part: Part, margin: float) -> tuple[int, float, float]:
+    """How well a part holds, to be ordered by: contradicted, missing, of too few seeds or of what has not learned (these by their
+    values), the rest by what speaks for it."""
     found = part.estimate
-    if found is None or found.seeds < SEEDS_NEEDED or part.unfit:
-        return 1, 0.0 if found is None else 1.0
+    if found is None:
+        return 1, 0.0, 0.0
+    if found.seeds < SEEDS_NEEDED or part.unfit:
+        return 1, 1.0, found.value
     pro, contra = evidence("order", margin, found)
-    return (0, contra * found.rivals) if position("order", margin, found) == "contradicted" else (2, -pro)
+    return (0, contra * found.rivals, 0.0) if position("order", margin, found) == "contradicted" else (2, -pro, 0.0)
 
 
 def against(name: str, better: list[Arm], worse: list[Arm], readout: str, images: slice = slice(None)) -> Part:

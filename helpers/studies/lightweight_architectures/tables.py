@@ -10,6 +10,7 @@ import pandas as pd
 
 from helpers.insight import by_accuracy, most_confused
 from helpers.judging.arms import Arm, accuracy, confusion_of, has_collapsed
+from helpers.report.costs import found_by, trials_of
 from helpers.studies.lightweight_architectures.cells import (
     NETS,
     OTHERS,
@@ -81,11 +82,10 @@ def rate_table(cells: pd.DataFrame) -> Table:
     for technique, net, arm in _arms(cells):
         resolved = next((record.manifest.get("resolved", {}) for record in arm.records.values()), {})
         tried = {f"at {rate}": _number(value) for rate, value in resolved.get("trials", {}).items()}
-        rows.append(
-            {"technique": technique, "net": net, "rate": _number(resolved.get("rate")), "from": resolved.get("from", "missing")} | tried
-        )
+        where = found_by(resolved) if tried else resolved.get("from", "missing")
+        rows.append({"technique": technique, "net": net, "rate": _number(resolved.get("rate")), "from": where} | tried)
         runs += arm.runs
-    return pd.DataFrame(rows), runs
+    return pd.DataFrame(rows), [*runs, *trials_of(cells)]
 
 
 def grid_table(cells: pd.DataFrame, readout: str = "linear") -> Table:

@@ -72,4 +72,4 @@ def trial_config(s: Settings, name: str, rung: int = 0) -> RunConfig:
 def _accuracy(config: RunConfig) -> float | None:
     """What a candidate reached on the held-out slice, where it has been tried."""
     record = records.find(config.id)
-    return record and record.evaluations[PROTOCOL]["top1"]
+    return record.evaluations[PROTOCOL]["top1"] if record and PROTOCOL in record.evaluations else None  # one that diverged has no reading

@@ -24,7 +24,11 @@ def candidate_table(cells: pd.DataFrame, s: Settings) -> Table:
     rows = []
     for name in [RACED, *s.candidates] if s.rungs else []:
         row = {"candidate": name, "changes": "nothing" if name == RACED else in_words(s.candidates[name])}
-        made = {each.rung: each.record for each in trials[trials["recipe"] == name].itertuples() if each.record is not None}
+        made = {
+            each.rung: each.record
+            for each in trials[trials["recipe"] == name].itertuples()
+            if each.record and PROTOCOL in each.record.evaluations
+        }
         row |= {_rung(s, rung): made[rung].evaluations[PROTOCOL]["top1"] if rung in made else None for rung in range(len(s.rungs))}
         last = made[max(made)] if made else None
         row["epochs"] = str(last.config["training"]["epochs"]) if last else MISSING

@@ -257,6 +257,11 @@ def claims_text(verdicts: pd.DataFrame) -> str:
     return whole.to_csv(index=False, float_format="%.4f", lineterminator="\n")
 
 
+def margin_in_words(claim: Claim) -> str:
+    """What the interval is held against: all of it above the margin, or within it on both sides."""
+    return f"{'within ±' if claim.kind == 'equivalence' else '>'} {claim.margin:g} {claim.unit}"
+
+
 def verdict_table(verdicts: pd.DataFrame) -> pd.DataFrame:
     """The verdicts as a reader wants them: each claim's sentence first, its interval in one column, without run ids."""
     claims = read_claims()
@@ -264,7 +269,7 @@ def verdict_table(verdicts: pd.DataFrame) -> pd.DataFrame:
     table = verdicts[["claim", "published", "seeds", "trend", "scope", "verdict", "reason"]].copy()
     table.insert(1, "says", [claims[name].statement + (" (ours)" if claims[name].ours else "") for name in verdicts["claim"]])
     table.insert(3, "ours [95 %]", interval)
-    table.insert(4, "margin", [f"{claims[name].margin:g} {claims[name].unit}" for name in verdicts["claim"]])
+    table.insert(4, "margin", [margin_in_words(claims[name]) for name in verdicts["claim"]])
     table[TAKES] = [NOTHING if pd.isna(text) or not text else text for text in verdicts["takes"]]
     return table.rename(columns={"trend": TREND})
 

@@ -104,7 +104,9 @@ def priced_verdicts(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 def short_verdicts(folder: Path) -> pd.DataFrame:
     """The verdicts as a page shows them, reasons cut short."""
-    found = priced_verdicts(found_verdicts(folder))[["claim", "says", "published", "ours [95 %]", "verdict", TAKES, "reason"]]
+    found = priced_verdicts(found_verdicts(folder))[
+        ["claim", "says", "published", "ours [95 %]", "margin", "seeds", "verdict", TAKES, "reason"]
+    ]
     return found.assign(reason=[textwrap.shorten(str(reason), REASON, placeholder=" …") for reason in found["reason"]])
 
 

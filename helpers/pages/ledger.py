@@ -7,9 +7,10 @@ import pandas as pd
 
 from helpers import studies
 from helpers.core.files import read_json
-from helpers.judging.claims import TAKES, TREND, Claim, in_words, read_claims
+from helpers.judging import looks
+from helpers.judging.claims import TAKES, TREND, Claim, in_words, margin_in_words, read_claims
 from helpers.pages.blocks import command, count, found_verdicts, variants
-from helpers.pages.prices import cost
+from helpers.pages.prices import GUESS, cost
 from helpers.report.report import MISSING, markdown
 
 VERDICTS = ("supported", "contradicted", "undecided")
@@ -46,6 +47,12 @@ def with_holm(rows: pd.DataFrame) -> pd.DataFrame:
     held = np.zeros(len(rows), dtype=bool)
     held[family] = holm(smaller[family]) < FAMILY
     return rows.assign(holm=np.where(held, better, np.where(family, "undecided", "")))
+
+
+def after_holm() -> dict[tuple[str, str], str]:
+    """What is left of the verdict of each claim in each variant."""
+    rows = ledger()
+    return {(claim, variant): held for claim, variant, held in rows[["claim", "variant", "holm"]].itertuples(index=False)}
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -101,8 +108,14 @@ def csv_text(rows: pd.DataFrame) -> str:
 
 HOLM = """\
 *After Holm*: what is left of a verdict when every claim here that has an interval shares a chance of 5 % that any is decided wrongly.
+*Margin*: a claim is supported where the whole interval lies above it (within it on both sides, where it is of equality), contradicted
+where the whole interval lies on the other side, at the level that its comparisons share. What leans for it has its middle on the right side.
 *Would take*: how many seeds in all would decide with a chance of 80 %, were the truth what was found; a projection from few
-seeds. What they cost is what this claim's seeds cost: their measured time, and on an H100 a guess from their training's operations and steps."""
+seeds. "Hardly by {most} seeds": at no look on the way there is the chance {hopeless:.0%}. What they cost is what this claim's seeds cost: their
+measured time, where a run that kept one core busy counts half of it as hours of two, and on an H100 a guess from their training's
+operations and steps, with {run:.0f} s a run for images and readouts.""".format(
+    most=looks.MOST, hopeless=looks.HOPELESS, run=GUESS["cuda"].run
+)
 
 
 def page(rows: pd.DataFrame) -> str:
@@ -121,7 +134,11 @@ def page(rows: pd.DataFrame) -> str:
             for claim in dict.fromkeys(judged["claim"])
         ]
         parts.append(markdown(pd.DataFrame(grid)))
+    last = ""
     for (study, variant), part in judged.groupby(["study", "variant"], sort=False):
+        if study != last:
+            parts += [f"## {study}: what is judged", markdown(_asked(study))]
+            last = study
         where = f"[{study}/{variant}]({study}/{variant})"
         parts += [f"## {study}, {variant}", f"{count(part)}; tables, figures and runs in {where}.", markdown(_readable(part))]
     waiting = rows[rows["variant"] == ""]
@@ -130,10 +147,16 @@ def page(rows: pd.DataFrame) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _asked(study: str) -> pd.DataFrame:
+    """Of each claim the number that is estimated, as it was fixed before the first run: it may test less than the sentence says."""
+    return pd.DataFrame([{"claim": c.id, "says": c.statement, "judged": c.estimand} for c in read_claims().values() if c.study == study])
+
+
 def _readable(part: pd.DataFrame) -> pd.DataFrame:
     table = part[["claim", "statement", "published"]].copy()
     table["ours [95 %]"] = [in_words(row.ours, row.low, row.high, row.level) for row in part.itertuples()]
-    table["margin"] = [f"{row.margin:g} {row.unit}" for row in part.itertuples()]
+    claims = read_claims()
+    table["margin"] = [margin_in_words(claims[name]) for name in part["claim"]]
     table[["seeds", "runs", "scope"]] = part[["seeds", "runs", "scope"]]
     table[TREND] = [MISSING if pd.isna(each) or not each else each for each in part["trend"]]
     table["verdict"] = part["verdict"]

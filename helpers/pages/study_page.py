@@ -20,11 +20,13 @@ from helpers.pages.blocks import (
     variants,
     words,
 )
-from helpers.report.report import markdown
+from helpers.pages.ledger import after_holm
+from helpers.report.report import MISSING, markdown
 from helpers.studies.open import preset_values
 from helpers.studies.variants import presets_of
 
 SHOWN_OF_A_PRESET = ("scope", "dataset", "train_images", "test_images", "image_size", "epochs", "batch_size", "seeds")
+UNSAID = dict.fromkeys(SHOWN_OF_A_PRESET, "as usual") | {"train_images": "all", "test_images": "all", "image_size": "its own"}
 
 
 def main_variant(study: str) -> str:
@@ -60,7 +62,9 @@ def answer(study: str) -> str:
         for name, other in found.items()
         if other.verdict != row.verdict and not pd.isna(other.ours)  # one whose runs are yet to come says nothing
     ]
-    return " ".join([f"**{row.verdict.capitalize()}** ({row.scope}): {claim.statement} {ours}", *others])
+    place = f"{row.scope}, preset {folder.name.partition('-')[0]}, n = {row.seeds}"
+    corrected = "; undecided after Holm" if row.verdict != "undecided" and after_holm().get((claim.id, folder.name)) == "undecided" else ""
+    return " ".join([f"**{row.verdict.capitalize()}** ({place}{corrected}): {claim.statement} {ours}", *others])
 
 
 def _judged(folder: Path, claim: str):
@@ -83,7 +87,7 @@ def page(study: str) -> str:
         if (folder / "claims.csv").is_file():
             parts += [
                 f"{count(found_verdicts(folder))}. Every reason in full: [the ledger](../claims.md).",
-                markdown(short_verdicts(folder)),
+                markdown(_with_holm(folder)),
             ]
     parts += [f"*Not computed yet: {title(variant)}: `{command(study, variant)}`*" for variant in missing_variants(study)]
     parts += [
@@ -92,6 +96,13 @@ def page(study: str) -> str:
         f"A reading changes some of these; all values stand in [presets.toml](../../helpers/studies/{study}/presets.toml).",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _with_holm(folder: Path) -> pd.DataFrame:
+    """The verdicts, and what is left of each when all of the ledger share one chance to be wrong."""
+    found, held = short_verdicts(folder), after_holm()
+    found.insert(list(found).index("verdict") + 1, "after Holm", [held.get((claim, folder.name)) or MISSING for claim in found["claim"]])
+    return found
 
 
 def _shown(folder: Path, name: str) -> str:
@@ -118,6 +129,12 @@ def presets(study: str) -> str:
     rows = []
     for preset in presets_of(study):
         values = preset_values(study, preset, "as_written")
-        rows.append({"preset": f"`{preset}`"} | {name.replace("_", " "): str(values.get(name, "all")) for name in SHOWN_OF_A_PRESET})
+        training = values.get("recipe", {}).get("training", {}) | values.get("training", {})  # where it is not said a level above
+        told = {name: values.get(name, training.get(name)) for name in SHOWN_OF_A_PRESET}
+        rows.append(
+            {"preset": f"`{preset}`"} | {name.replace("_", " "): UNSAID[name] if told[name] is None else str(told[name]) for name in told}
+        )
     frame = pd.DataFrame(rows)
-    return markdown(frame[[name for name in frame if name == "preset" or (frame[name] != "all").any()]])
+    return markdown(
+        frame[[name for name in frame if name == "preset" or frame[name].nunique() > 1 or frame[name].iloc[0] not in UNSAID.values()]]
+    )

@@ -11,7 +11,7 @@ import pandas as pd
 from helpers.judging.arms import Arm, accuracy, listed
 from helpers.judging.claims import Undecided
 from helpers.report import style
-from helpers.report.marks import UNLEARNED, counted
+from helpers.report.marks import UNLEARNED, counted, unlearned
 from helpers.report.style import canvas, say_missing
 from helpers.studies.augmentation_grid.claims import ablated, cell, grid_likeness, means, pair_rank, published_grid, untrained
 from helpers.studies.augmentation_grid.settings import OPERATIONS, TELLING
@@ -137,6 +137,9 @@ def ablation_curves(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         for x, y, (_, _, _, unchanged) in zip(at, middle, found, strict=True):
             if unchanged:
                 ax.plot(x, y, "D", ms=9, mfc="none", mec=style.VERMILION, mew=1.5)
+        for x, y, (_, arm) in zip(at, middle, arms, strict=True):
+            if arm.doubts(readout):
+                unlearned(ax, x, y)
         if name in LOGARITHMIC:
             ax.set_xscale("log", base=2 if name != "temperature" else 10)
         gone = ["" if summary.n else "\nmissing" for _, summary, _, _ in found]
@@ -149,7 +152,7 @@ def ablation_curves(cells: pd.DataFrame, readout: str, scope: str) -> Figure:
         ax.set_ylabel(f"test accuracy, {readout} (%)")
     figure.suptitle(f"One thing changed in the full recipe; bars: 95 % interval\n[{scope}]")
     lines = "; dotted: the untrained encoder" if before is not None else ""
-    figure.supxlabel(f"diamond: the recipe unchanged, the same runs in every panel{lines}", fontsize=10)
+    figure.supxlabel(f"diamond: the recipe unchanged, with as many of its runs as a panel's n{lines}", fontsize=10)
     return figure
 
 

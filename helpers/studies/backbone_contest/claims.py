@@ -155,7 +155,10 @@ def c7(cells, readout, reading):
 
         return estimate
 
-    return [paired(f"smallest gap − flattery of {backbone}", arms, against(index)) for index, backbone in enumerate(BACKBONES)]
+    return [
+        paired(f"smallest gap − flattery of {backbone} (kNN by epoch, over seeds alone)", arms, against(index))
+        for index, backbone in enumerate(BACKBONES)
+    ]
 
 
 def peak_and_last(record) -> tuple[float, float]:

@@ -259,7 +259,7 @@ def claims_text(verdicts: pd.DataFrame) -> str:
 
 def margin_in_words(claim: Claim) -> str:
     """What the interval is held against: all of it above the margin, or within it on both sides."""
-    return f"{'within ±' if claim.kind == 'equivalence' else '>'} {claim.margin:g} {claim.unit}"
+    return f"{'within ± ' if claim.kind == 'equivalence' else '> '}{claim.margin:g} {claim.unit}"
 
 
 def verdict_table(verdicts: pd.DataFrame) -> pd.DataFrame:

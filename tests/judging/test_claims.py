@@ -16,6 +16,7 @@ from helpers.judging.claims import (
     judge,
     judge_parts,
     judge_study,
+    margin_in_words,
     read_claims,
     verdict_table,
     write_claims,
@@ -67,11 +68,30 @@ def test_one_of_many_comparisons_must_speak_louder_against_a_claim():
     assert judge_parts(order, [against])[0] == "contradicted"
     verdict, reason = judge_parts(order, [part(1, 2), against])
     assert verdict == "undecided" and reason.startswith("one of 2 comparisons speaks against it, and that may be chance among so many")
+    lazy = replace(part(1, 2), unfit=("a has not learned",))
+    twice = [replace(against, estimate=replace(against.estimate, rivals=2)), lazy]
+    reason = judge_parts(order, twice)[1]
+    assert reason.startswith("a has not learned, one of 2 comparisons speaks against it"), "what has learned is told beside what has not"
     picked = replace(against, estimate=replace(against.estimate, rivals=2))
     assert judge_parts(order, [picked])[0] == "undecided"
     tail = picked.estimate.below(0.5)
     assert position("order", 0.5, against.estimate, int(0.025 / tail)) == "contradicted"
     assert position("order", 0.5, against.estimate, int(0.025 / tail) + 1) == "spans"
+
+
+def test_a_verdict_that_stands_from_an_earlier_look_says_so():
+    cells = pd.DataFrame({"seed": range(6)})
+
+    def estimand(seen):
+        return [part(2.0, 3.0, seeds=len(seen), name="a − b")]
+
+    row = judge(claim(), estimand, cells, "reduced", first=3)
+    assert row["verdict"] == "supported" and row["reason"].endswith("; reached with 3 seeds, and it stands: 6 have run by now")
+    assert "reached" not in judge(claim(), estimand, cells[:3], "reduced", first=3)["reason"]
+
+
+def test_the_margin_says_which_side_supports():
+    assert margin_in_words(claim(margin=0.5)) == "> 0.5 points" and margin_in_words(claim("equivalence", 3.0)) == "within ± 3 points"
 
 
 def test_the_best_of_several_must_speak_louder_for_it():

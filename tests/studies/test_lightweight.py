@@ -103,6 +103,8 @@ def test_a_count_sets_aside_what_speaks_most_against_it():
     assert judge_parts(claim, at_least(4, [none, good, good, good, good], 0.5))[0] == "supported"
     assert judge_parts(claim, at_least(4, [none, good, bad, good, good], 0.5))[0] == "undecided"
     assert all_of([replace(good, lacking=("y",)), weak], 0.5).lacking == ("y",)
+    lazy = [replace(each, unfit=("it has not learned",)) for each in (good, bad, weak)]
+    assert all_of(lazy, 0.5).name == "bad" and at_least(2, lazy, 0.5)[0].name.startswith("weak [set aside: bad"), "the least stands for all"
     assert all_of([good, weak, bad], 0.5).estimate == replace(bad.estimate, rivals=3) and all_of([good, weak], 0.5).estimate.value == 2.3
     assert all_of([good, none], 0.5).missing and set(all_of([good, bad], 0.5).runs) == {"run of good", "run of bad"}
 

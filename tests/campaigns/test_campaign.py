@@ -163,6 +163,19 @@ def test_rendering_executes_the_notebook_with_the_same_values_and_trains_nothing
     assert given == {"train": False, "reading": "fair", "seeds": 5, "backbones": ["ViT"]}
 
 
+def test_seeds_that_were_added_on_the_way_are_exported(listed, monkeypatch, tmp_path):
+    file = listed('[[study]]\nname = "small"\n')
+    more = listed('[[study]]\nname = "small"\nparameters = { seeds = 3 }\n')
+    stages = iter([campaign.read_stages(file), campaign.read_stages(more)])
+    sent = []
+    monkeypatch.setattr(campaign, "read_stages", lambda name: next(stages))
+    monkeypatch.setattr(campaign, "work", lambda *given: Outcome({}))
+    monkeypatch.setattr(command.archive, "export", lambda path, runs: sent.extend(runs) or path.write_bytes(b"") or runs)
+    assert command.main([file, "--export", str(tmp_path / "out.zip")]) == 0
+    kept = {run for run in sent if "untrained" not in run}
+    assert len(kept) == 3, "two seeds were asked for, and a third was added"
+
+
 def test_seeds_that_were_added_and_failed_are_the_campaigns_failures(listed, monkeypatch):
     stages = campaign.read_stages(listed('[[study]]\nname = "small"\n'))
     monkeypatch.setattr(campaign, "sweep", lambda configs, **how: Outcome({config.id: None for config in configs}))

@@ -123,7 +123,8 @@ def _work(config: RunConfig, references: bool) -> None:
         run(config, _device, _asked)
         if references:
             with suppress(Exception):  # the run is done; whoever follows makes what is missing, and says why it cannot be
-                [untrained.make(each, _device, _asked) for each in untrained.missing([config])]
+                for each in untrained.missing([config]):
+                    untrained.make(each, _device, _asked)
     finally:
         _busy = False
         if _ending:

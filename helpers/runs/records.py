@@ -28,6 +28,7 @@ SECTIONS = ("config", "manifest", "evaluations")  # of record.json
 PACKING = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 0, "lp": 1, "pb": 1}]  # contexts by every other byte suit half floats: 2 % less
 LARGEST = 300_000  # bytes of arrays a record may hold
 VOLATILE = (
+    "left_out",
     "seconds",
     "training_seconds",
     "started",
@@ -118,7 +119,6 @@ class Record:
         out = {*self.manifest.get("left_out", ()), *other.manifest.get("left_out", ())}
         mine, theirs = self.essence(), other.essence()
         for each in (mine, theirs):
-            each["manifest"].pop("left_out", None)
             each["arrays"] = {name: array for name, array in each["arrays"].items() if name not in out}
         return mine == theirs
 

@@ -108,7 +108,7 @@ def run(config: RunConfig, device: torch.device | str = "auto", stop=lambda: Non
         except Diverged as error:
             if config.data.validation is None:
                 raise
-            told = {"kind": "trial", "diverged": str(error)}  # an answer, which nobody need ask for again
+            told = {"diverged": str(error)}  # an answer, which nobody need ask for again
             nothing = {"metrics": [], "evaluations": {}, "arrays": {}}
             about = manifest(config, started, meter, device) | told
             record = records.save(config.id, config=config.model_dump(mode="json"), manifest=about, **nothing)

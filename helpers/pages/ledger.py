@@ -111,8 +111,8 @@ HOLM = """\
 *Margin*: a claim is supported where the whole interval lies above it (within it on both sides, where it is of equality), contradicted
 where the whole interval lies on the other side, at the level that its comparisons share. What leans for it has its middle on the right side.
 *Would take*: how many seeds in all would decide with a chance of 80 %, were the truth what was found; a projection from few
-seeds. "Hardly by {most} seeds": at every look on the way a verdict has a chance below {hopeless:.0f} %. What they cost is what this claim's seeds cost: their
-measured time, where a run that kept one core busy counts half of it as hours of two, and on an H100 a guess from their training's
+seeds. "Hardly by {most} seeds": at every look on the way a verdict has a chance below {hopeless:.0f} %.
+What they cost is what this claim's seeds cost: their measured time, where a run that kept one core busy counts half of it as hours of two, and on an H100 a guess from their training's
 operations and steps, with {run:.0f} s a run for images and readouts.""".format(
     most=looks.MOST, hopeless=100 * looks.HOPELESS, run=GUESS["cuda"].run
 )

@@ -77,7 +77,7 @@ def _judged(folder: Path, claim: str):
 
 def page(study: str) -> str:
     heading, text = opening(study)
-    place = results_dir() / study
+    place, held = results_dir() / study, after_holm()
     about = f"Written by `make claims` from the records; `{command(study, main_variant(study))}` computes it."
     parts = [f"# {heading}", about, text, f"## What came out\n\n{answer(study)}"]
     for name in studies.part(study, "settings").SHOWN:
@@ -87,7 +87,7 @@ def page(study: str) -> str:
         if (folder / "claims.csv").is_file():
             parts += [
                 f"{count(found_verdicts(folder))}. Every reason in full: [the ledger](../claims.md).",
-                markdown(_with_holm(folder)),
+                markdown(_with_holm(folder, held)),
             ]
     parts += [f"*Not computed yet: {title(variant)}: `{command(study, variant)}`*" for variant in missing_variants(study)]
     parts += [
@@ -98,9 +98,9 @@ def page(study: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _with_holm(folder: Path) -> pd.DataFrame:
+def _with_holm(folder: Path, held: dict[tuple[str, str], str]) -> pd.DataFrame:
     """The verdicts, and what is left of each when all of the ledger share one chance to be wrong."""
-    found, held = short_verdicts(folder), after_holm()
+    found = short_verdicts(folder)
     found.insert(list(found).index("verdict") + 1, "after Holm", [held.get((claim, folder.name)) or MISSING for claim in found["claim"]])
     return found
 

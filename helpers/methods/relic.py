@@ -1,10 +1,10 @@
 """ReLIC (Mitrovic et al. 2021): tell images apart, and have views of an image agree on what all the others are to it."""
 
-import torch
-
+from helpers.core.errors import unknown
 from helpers.methods.base import Card
 from helpers.methods.byol import BYOL
 from helpers.methods.losses import relic_loss
+from helpers.methods.losses.relic import FORMS
 
 
 class ReLIC(BYOL):
@@ -24,6 +24,7 @@ class ReLIC(BYOL):
         kept="weights and the target network",
     )
     fewest = 2
+    meets_itself = False  # whether a view meets its own target
 
     def __init__(
         self,
@@ -35,14 +36,16 @@ class ReLIC(BYOL):
         hidden: int = 1024,
         out: int = 256,
         momentum: float = 0.99,
+        form: str = "transposed",
     ):
+        if form not in FORMS:
+            raise unknown("form of the invariance", form, FORMS)
         super().__init__(encoder, views, hidden=hidden, out=out, momentum=momentum)
         self.temperature = temperature
         self.invariance = invariance  # the KL's weight; 0 leaves the contrast
+        self.form = form  # of the KL: "transposed" or, as the paper has it, "views"
 
     def criterion(self, outputs, batch):
         online, targets = outputs["prediction"].unbind(1), outputs["target"].unbind(1)
-        pairs = [(one, other) for o, one in enumerate(online) for t, other in enumerate(targets) if o != t]
-        found = [relic_loss([one], [other], self.temperature, self.invariance) for one, other in pairs]
-        loss, invariance = (torch.stack(values).mean() for values in zip(*found, strict=True))
+        loss, invariance = relic_loss(online, targets, self.temperature, self.invariance, self.form, own=self.meets_itself)
         return loss, {"invariance": invariance}

@@ -1,7 +1,6 @@
 """ReLICv2 (Tomasev et al. 2022): ReLIC over several large views, some without their background, and a few small ones."""
 
 from helpers.methods.base import Card
-from helpers.methods.losses import relic_loss
 from helpers.methods.relic import ReLIC
 
 
@@ -22,8 +21,4 @@ class ReLICv2(ReLIC):
         kept="weights and the target network",
     )
     takes_small_views = True
-
-    def criterion(self, outputs, batch):
-        online, targets = outputs["prediction"].unbind(1), outputs["target"].unbind(1)
-        loss, invariance = relic_loss(online, targets, self.temperature, self.invariance)
-        return loss, {"invariance": invariance}
+    meets_itself = True

@@ -42,6 +42,48 @@ def test_the_loss_equals_a_slow_loop(temperature, weight):
     assert not invariance.requires_grad
 
 
+def slow_between_views(online, targets, temperature):
+    """The KL of the form "views", pair by pair and image by image: what view w answers to v's target, from what v answers to w's."""
+
+    def answer(view, target, i):
+        weights = [math.exp(float(view[i] @ other) / temperature) for other in target]
+        return [weight / sum(weights) for weight in weights]
+
+    o, t = ([torch.nn.functional.normalize(view, dim=1) for view in views] for views in (online, targets))
+    total, count = 0.0, 0
+    for v in range(len(o)):
+        for w in range(len(t)):
+            for i in range(len(o[0])):
+                ours, theirs = answer(o[v], t[w], i), answer(o[w], t[v] if v < len(t) else t[w], i)
+                total, count = total + sum(q * math.log(q / p) for p, q in zip(ours, theirs, strict=True)), count + 1
+    return total / count
+
+
+@pytest.mark.parametrize("large", [2, 3])
+def test_the_published_form_of_the_invariance_equals_a_slow_loop(large):
+    online, targets = [view.detach() for view in views_of(3)], [view.detach() for view in views_of(large, own=6)]
+    contrast, _ = relic_loss(online, targets, 0.5, 0.0, "views")
+    loss, invariance = relic_loss(online, targets, 0.5, 2.0, "views")
+    assert invariance.item() == pytest.approx(slow_between_views(online, targets, 0.5), rel=1e-4)
+    assert loss.item() == pytest.approx(contrast.item() + 2 * invariance.item(), rel=1e-5)
+    assert contrast.item() == pytest.approx(relic_loss(online, targets, 0.5, 0.0)[0].item(), rel=1e-6), "the contrast is the same in both"
+    with pytest.raises(UserError, match="form of the invariance 'view'.*views"):
+        relic_loss(online, targets, 0.5, 2.0, "view")
+
+
+def test_of_two_views_the_published_form_lets_one_learn_from_the_others_answer_alone():
+    online, targets = views_of(2), [view.detach() for view in views_of(2)]
+    contrast, full = (relic_loss(online, targets, 0.3, weight, "views", own=False)[0] for weight in (0.0, 1.0))
+    (full - contrast).backward()
+    o = [view.detach().requires_grad_() for view in online]
+    normalise = torch.nn.functional.normalize
+    answers = [(normalise(o[v]) @ normalise(targets[1 - v]).T / 0.3).log_softmax(1) for v in (0, 1)]
+    kl = sum(-(answers[1 - v].detach().exp() * answers[v]).sum(1).mean() for v in (0, 1)) / 2
+    kl.backward()
+    for mine, theirs in zip(online, o, strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, atol=1e-6, rtol=1e-4)
+
+
 def test_closed_forms():
     same = [torch.ones(8, 4)]
     loss, invariance = relic_loss(same, same, 0.2, 1.0)
@@ -139,7 +181,18 @@ def test_the_target_is_the_average_of_the_parameters_only(contract):
     assert all(torch.equal(a, b) for a, b in zip(buffers, method.target.buffers(), strict=True))
 
 
+@pytest.mark.parametrize("name", ["relic", "relic_v2"])
+def test_the_published_form_is_an_option_of_the_method(contract, name):
+    method = relic(contract, name, form="views")
+    assert contract.gradients(method, 32) == []
+    outputs = method.embed(contract.step(method)[0])
+    usual = relic(contract, name)
+    assert method.criterion(outputs, None)[0].item() != pytest.approx(usual.criterion(outputs, None)[0].item(), abs=1e-4)
+
+
 def test_what_cannot_work_is_named_before_training(contract):
+    with pytest.raises(UserError, match="form of the invariance 'rows'"):
+        relic(contract, form="rows")
     with pytest.raises(UserError, match="batch of 1 is too few"):
         relic(contract).check(100, 1)
     with pytest.raises(UserError, match="at least 2 views"):

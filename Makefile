@@ -17,7 +17,7 @@ NAME ?= backbone_contest
 PRESET ?= demo
 ARGS ?=
 
-.PHONY: help demo test lab study campaign speedrun methods bench bench-readouts bench-together same-numbers gpu-check gpu-kit gpu-day results-tables claims coverage verify site clean setup check format lint strip
+.PHONY: help demo test lab study campaign speedrun methods transfer bench bench-readouts bench-together same-numbers gpu-check gpu-kit gpu-day results-tables claims coverage verify site clean setup check format lint strip
 
 help: ## show this list
 	@echo "Targets:"
@@ -48,6 +48,9 @@ speedrun: setup ## race to a kNN accuracy: PRESET=cpu1, cpu, cpu15, cpu60 (1, 4,
 
 methods: setup ## train every method alike and write their page: PRESET=demo or cpu [ARGS="--only byol dino"], ARGS=--plan to list
 	$(PYTHON) -m helpers.commands.methods --preset $(PRESET) $(ARGS)
+
+transfer: setup ## read trained encoders out on another dataset: RUN="ID ..." TO=stl10 [ARGS="--size 32 --finetune 20"]
+	$(PYTHON) -m helpers.commands.transfer $(RUN) $(if $(TO),--to "$(TO)") $(ARGS)
 
 campaign: setup ## train a list of studies until a deadline: FILE=demo, cpu, gpu or LIST.toml [BUDGET=9m] [PLAN=1] [IMPORT=ZIP] [EXPORT=ZIP]
 	$(PYTHON) -m helpers.commands.campaign $(if $(FILE),"$(FILE)") $(if $(BUDGET),--budget $(BUDGET)) $(if $(PLAN),--plan) \

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from helpers.core.errors import RecordError, UserError
 from helpers.core.files import results_dir, shown, why_not, write_bytes, zipped
-from helpers.runs import records, untrained
+from helpers.runs import records, transfer, untrained
 from helpers.runs.config import RunConfig
 from helpers.runs.manifest import code_version
 from helpers.runs.records import Record
@@ -153,10 +153,12 @@ def _check_content(path: Path, content: dict[str, bytes]) -> None:
 
 
 def _id_of(content: dict[str, dict]) -> str:
-    """The id of a record with this config; that of a range test or of an untrained reference holds only what these depend on."""
+    """The id of a record with this config; that of a range test, a transfer or an untrained reference holds only what these depend on."""
     values, manifest = content["config"], content.get("manifest")
     if isinstance(manifest, dict) and manifest.get("kind") == "untrained":
         return untrained.named(values)
+    if isinstance(manifest, dict) and manifest.get("kind") == "transfer":
+        return transfer.named(values)
     config = RunConfig(**values)
     return config.range_test_id if values == config.range_test_config() else config.id
 

@@ -64,8 +64,9 @@ def altered(images: Tensor, noise: Tensor | None, s, size: int, draws: Draws) ->
         for step in s.order:
             views = STEPS[step](views, noise, s, size, draws)
         return views, None
-    images = move(images, s, size, draws)
-    images, mask = (images[:, :3].contiguous(), images[:, 3:]) if s.mask else (images, None)
+    first = s.mask and s.mask_first
+    images = move(faded(images, s, draws) if first else images, s, size, draws)
+    images, mask = (images[:, :3].contiguous(), images[:, 3:]) if s.mask and not first else (images, None)
     for step in ("colour", "blur", "solarize", "sobel", "noise", "cutout"):
         images = STEPS[step](images, noise, s, size, draws)
     return images, mask
@@ -147,6 +148,16 @@ STEPS = {
     "noise": disturb,
     "cutout": hide,
 }
+
+
+def faded(images: Tensor, s, draws: Draws) -> Tensor:
+    """The images, in 0 to 255, without their fourth channel: the mean colour around what it shows, where the draw says so. Whatever
+    happens to the views then happens to that colour too."""
+    shown = torch.where(draws.happens(s.mask).view(-1, 1, 1), images[:, 3].float().div_(255), 1.0)
+    images = images[:, :3].float()
+    for channel, mean in zip(images.unbind(1), s.mean, strict=True):
+        channel.sub_(255 * mean).mul_(shown).add_(255 * mean)
+    return images
 
 
 def foreground(images: Tensor, mask: Tensor | None, s, draws: Draws) -> Tensor:

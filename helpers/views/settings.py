@@ -59,6 +59,7 @@ class ViewSettings(Section):
     cutout: Share = Field(0.0, description="probability of a grey square")
     cutout_side: Share = Field(0.5, description="the square's side as a fraction of the image's")
     mask: Share = Field(0.0, description="probability that a large view shows the foreground alone, the mean colour around it")
+    mask_first: bool = Field(False, description="the background is removed before crop and colours, and not after them")
     mean: tuple[float, float, float] = (0.4914, 0.4822, 0.4465)  # CIFAR-10's
     std: tuple[Positive, Positive, Positive] = (0.247, 0.2435, 0.2616)
 

@@ -10,7 +10,7 @@ import pytest
 
 from helpers.commands import campaign as command
 from helpers.core.errors import RecordError, UserError
-from helpers.runs import archive, records, untrained
+from helpers.runs import archive, records, transfer, untrained
 from helpers.runs.config import RangeTest, RunConfig
 
 CONFIGS = {config.id: config for config in (RunConfig(data={"dataset": "x"}, seed=seed) for seed in range(2))}
@@ -297,6 +297,19 @@ def test_sixty_committed_records_fit_into_one_archive(here, tmp_path, monkeypatc
     assert (tmp_path / "all.zip").stat().st_size < 10_000_000
     shutil.rmtree(here("third"), ignore_errors=True)
     assert archive.take_in(tmp_path / "all.zip") == (ids, [], [])
+
+
+def test_a_transfer_has_the_name_that_its_config_gives_it(mailed, here, tmp_path):
+    values = {"run": "cifar10-0123456789ab", "data": {"dataset": "y", "image_size": 32}}
+    name, record = transfer.named(values), {"metrics": [], "evaluations": {}, "arrays": {}}
+    records.save(name, config=values, manifest={"kind": "transfer"}, **record)
+    archive.export(tmp_path / "transfer.zip", [name])
+    here("fifth")
+    assert archive.take_in(tmp_path / "transfer.zip") == ([name], [], [])
+    other = json.dumps({"config": values | {"run": "cifar10-ba9876543210"}, "manifest": {"kind": "transfer"}}).encode()
+    forged(tmp_path / "transfer.zip", {f"{name}/record.json": other})
+    with pytest.raises(RecordError, match=f"{name} holds the config of y-transfer-"):
+        archive.take_in(tmp_path / "transfer.zip")
 
 
 def test_an_untrained_reference_has_the_name_that_its_config_gives_it(mailed, here, tmp_path):

@@ -125,3 +125,31 @@ def test_only_recipes_that_ask_for_masks_pay_for_them(monkeypatch):
     with pytest.raises(AssertionError, match="ran"):
         make_views("relic_v2_small", 32)(one_square(), generator())
     make_views("relic_v2_small", 32).plain(one_square())  # evaluation never masks
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_masked_first_the_background_is_recoloured_like_the_rest(first):
+    """Without colours the order makes no difference; with them, masked first, what is around the foreground changes too."""
+    settings = dict(count=2, mask=1.0, mask_first=first, mean=(0.5, 0.4, 0.3), std=(1, 1, 1))
+    plain = Views(ViewSettings(**settings), 32)(one_square(), generator())
+    assert plain[0][:, :, 0, -1].abs().max() < 3e-3, "the mean colour, which is 0 once normalised"
+    torch.testing.assert_close(plain[0][:, :, 8, 8], (torch.tensor([220.0] * 3) / 255 - torch.tensor(settings["mean"])).expand(4, 3))
+    brighter = Views(ViewSettings(**settings, jitter=1.0, brightness=0.8), 32)(one_square(), generator())
+    corner = torch.cat([view[:, :, 0, -1] for view in brighter]).abs().max()
+    assert corner > 0.02 if first else corner < 3e-3
+
+
+def test_masked_first_or_last_as_many_views_lose_their_background():
+    shares = []
+    for first in (False, True):
+        views = Views(ViewSettings(count=1, mask=0.3, mask_first=first, **PLAIN), 32)(one_square(count=400), generator())[0]
+        shares.append((views[:, :, 0, -1].amax(1) < 3e-3).float().mean().item())
+    assert all(0.22 < share < 0.38 for share in shares), shares
+
+
+def test_masked_first_views_are_the_same_however_they_are_made_up():
+    """Without a mask drawn, a recipe that masks first makes the views of one that does not mask, up to the numbers it draws for it."""
+    views = Views(ViewSettings(count=1, mask=1e-9, mask_first=True, crop_scale=(0.5, 1), flip=0.5, **PLAIN), 32)
+    images = one_square(count=16)
+    made = views(images, generator())[0]
+    assert made.shape == (16, 3, 32, 32) and made.max() <= 220 / 255 + 1e-6 and made.min() >= 40 / 255 - 1e-6

@@ -11,7 +11,8 @@ from helpers.views import make_views
 
 FORM = "method:backbone:stem:size:batch"
 CLASSES = 10
-RECIPES = {"supervised": "supervised"}  # every other method sees the contest's views
+# Every other method sees the contest's views. ReLICv2's are those of its study, masks included.
+RECIPES = {"supervised": ("supervised", {}), "relic_v2": ("relic_v2_small", {"count": 4, "small": 2})}
 OPTIONS = {"simclr": {"temperature": 0.1}}
 
 
@@ -32,7 +33,8 @@ class Case:
         options = dict(OPTIONS.get(self.method, {}))
         if "classes" in method_options(self.method):
             options["classes"] = CLASSES
-        views = make_views(RECIPES.get(self.method, "contest"), self.size)
+        recipe, changes = RECIPES.get(self.method, ("contest", {}))
+        views = make_views(recipe, self.size, **changes)
         return METHODS[self.method](build_encoder(self.backbone, self.size, stem=self.stem), views, **options)
 
 
@@ -60,4 +62,5 @@ def default_cases(device: torch.device) -> list[Case]:
         wanted = [(net, batch) for net in ("resnet18", "resnet50") for batch in (512, 128)]
         wanted += [(net, batch) for net in ("vit_tiny", "convnext_tiny") for batch in (256, 128)]
         wanted += [("resnet18", 256), ("mobilenetv2", 256)]
-    return [make_case("simclr", net, "auto", 32, batch) for net, batch in wanted]
+    several = [make_case("relic_v2", "resnet_tiny", "stride2", 32, 128)] if device.type != "cuda" else []
+    return [make_case("simclr", net, "auto", 32, batch) for net, batch in wanted] + several

@@ -16,6 +16,7 @@ from helpers.core.errors import UserError
 from helpers.data import load
 from helpers.methods import StepBatch
 from helpers.runs.counting import count_step
+from helpers.views.parts import parts_of
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -103,10 +104,10 @@ def _others(case: Case, split, ours: Ours, seconds: float, device: torch.device)
     def views_only(item) -> None:
         standard.moved(item, device)
 
-    transform = standard.recipe(settings, case.size)
+    transforms = [standard.recipe(part.settings, part.size) for part in parts_of(settings, case.size) for _ in range(part.count)]
 
     def pil_views(image) -> list[torch.Tensor]:
-        return [transform(image) for _ in range(settings.count)]
+        return [transform(image) for transform in transforms]  # nobody removes a background there
 
     turns = {
         "standard": loaded(pil_views, standard.Step(case.build(), device), seconds),
@@ -116,7 +117,7 @@ def _others(case: Case, split, ours: Ours, seconds: float, device: torch.device)
         transform_lightly = rivals.lightly_views(settings, case.size)
         turns["lightly"] = loaded(transform_lightly, rivals.LightlyStep(case, device), seconds)
         turns["views_lightly"] = loaded(transform_lightly, views_only, seconds / 2)
-    if settings.crop_scale and rivals.installed("kornia"):
+    if settings.crop_scale and not settings.small and rivals.installed("kornia"):
         kornia = rivals.kornia_views(settings, case.size, device)
         kornia(next(ours.stream).images)
         turns["views_kornia"] = lambda: rate(lambda: kornia(next(ours.stream).images), case.batch, seconds / 2, device)

@@ -111,6 +111,13 @@ def accuracy(arm: Arm, readout: str) -> tuple[Summary, str]:
     return Summary(found.mean, None, low, high, 1), "test images"
 
 
+def measured(arm: Arm, readout: str) -> dict:
+    """The columns in which a table says what an arm reached."""
+    value, over = accuracy(arm, readout)
+    interval = f"[{value.low:.2f}, {value.high:.2f}]" if value.low is not None else None
+    return {"accuracy": value.mean, "95 %": interval, "over": over, "n": value.n}
+
+
 def paired(name: str, arms: Iterable[Arm], estimate, readout: str = "linear") -> Part:
     """The part whose estimate is made from a list for each seed that all arms share, holding one record an arm. Arms that have not
     learned, by the readout, are named: by such a part no claim is judged."""

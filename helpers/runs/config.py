@@ -158,6 +158,13 @@ class LabelDraws(Section):
         return self
 
 
+class Robustness(Section):
+    """What the linear probe still knows where test images are corrupted, shifted, or shown before other backgrounds."""
+
+    images: Positive | None = 1000  # test images, the same for every run; None: all
+    masks: one_of("kind of mask", ("saliency", "true")) = "saliency"  # whose foreground is told from the background
+
+
 class Evaluation(Section):
     probe_every: Annotated[int, Field(ge=0)] = 1  # epochs between two kNN probes on test; 0 probes never
     probe: known(protocol_setting) = "knn200_t0.1"  # the protocol of these probes
@@ -176,6 +183,7 @@ class Evaluation(Section):
     pictures: bool = False  # keep saliency maps, neighbours and thumbnails of some images
     transfer: Data | None = None  # another dataset, on which the trained encoder is read out as well
     labels: LabelDraws | None = None  # read out with few labels as well
+    robustness: Robustness | None = None  # read out on altered test images as well
 
 
 class RunConfig(Section):

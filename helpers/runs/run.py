@@ -31,6 +31,7 @@ from helpers.runs.footprint import profile_encoder, remembered, training_flops
 from helpers.runs.labels import Labels
 from helpers.runs.manifest import manifest
 from helpers.runs.material import Material, material
+from helpers.runs.robustness import robust_readout
 from helpers.runs.room import room
 from helpers.runs.stages import Found, Stages
 from helpers.runs.watch import follow_of
@@ -196,6 +197,10 @@ def _readouts(config: RunConfig, images: Material, method: Method, device: torch
         arrays |= pictures.map_points(result.test, asked.maps)
     if asked.tints:
         arrays |= pictures.recoloured(method, images, result.probe, device, config.training.precision)
+    if asked.robustness:
+        told, kept_of = robust_readout(config, images, method, result.probe, device)
+        result.evaluations.update(told)
+        arrays |= kept_of
     if asked.pictures:
         arrays |= pictures.example_arrays(method, images, result.train, result.test, result.probe, device)
         arrays |= pictures.neighbour_arrays(images, result.train, result.test)

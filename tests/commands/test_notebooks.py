@@ -27,6 +27,9 @@ TOY = {
     | {"training": {"epochs": 2, "batch_size": 100, "optimizer": "adam", "schedule": "constant"}},
     "lightweight_architectures": FEW
     | {"epochs": 1, "nets": ["ShuffleNetV2"], "plain_nets": [], "map_images": 30, "techniques": ["Split-Brain", "SimCLR", "BYOL"]},
+    "relic_views": {"train_images": 100, "test_images": 60, "data_options": {"background": "own", "train": 100, "test": 60}, "epochs": 1}
+    | {"batch_size": 32, "robust_images": 30, "transfer_epochs": 1}
+    | {"transfer": [{"dataset": "embedded", "options": {"train": 60, "test": 40}}]},
     "speedrun": {"train_images": 96, "test_images": 48, "seeds": 1, "target": 1.0, "trial": {}, "validation": 32, "trial_images": 96}
     | {"recipe": {"encoder": {"name": "resnet_tiny", "stem": "stride2"}, "training": MUON}}
     | {"candidates": {"four views": {"views": {"options": {"count": 4}}}}},

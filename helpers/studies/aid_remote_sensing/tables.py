@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.evaluation.metrics import per_class
-from helpers.judging.arms import Arm, accuracy
+from helpers.judging.arms import Arm, accuracy, measured
 from helpers.report.costs import found_by, trials_of
 from helpers.studies.aid_remote_sensing import claims as aid
 from helpers.studies.aid_remote_sensing.runs import SETTINGS
@@ -20,7 +20,7 @@ def forensic_table(cells: pd.DataFrame, readout: str) -> Table:
         for setting in SETTINGS:
             found = aid.forensic(cells, backbone, *setting)
             theirs = aid.published()["accuracy"].get(backbone) if setting == AS_RUN else None
-            row = {"backbone": backbone, "scaling": setting[0], "rate": setting[1]} | _measured(found, readout)
+            row = {"backbone": backbone, "scaling": setting[0], "rate": setting[1]} | measured(found, readout)
             row |= {"mean over classes": mean_class(found, readout), "linear": accuracy(found, "linear")[0].mean}
             row |= {"untrained": accuracy(aid.untrained(found), f"{readout}_untrained")[0].mean, "max rate": _rate(found)}
             row |= {"published, last": theirs and theirs["last"], "published, maximum": theirs and theirs["maximum"]}
@@ -63,7 +63,7 @@ def reference_table(cells: pd.DataFrame, readout: str) -> Table:
             ("contrast", own, ""),
             ("with labels", aid.supervised(cells, backbone), ""),
         ):
-            row = {"backbone": backbone, "trained": what} | _measured(found, readout + suffix)
+            row = {"backbone": backbone, "trained": what} | measured(found, readout + suffix)
             row |= {"mean over classes": None if suffix else mean_class(found, readout)}
             row |= {"linear": accuracy(found, f"linear{suffix}")[0].mean}
             row |= {"linear, mean over classes": None if suffix else mean_class(found, "linear")}
@@ -97,7 +97,7 @@ def resolution_table(cells: pd.DataFrame, readout: str) -> Table:
             before = accuracy(aid.untrained(found), f"{readout}_untrained")[0].mean
             stems = [record.manifest.get("stem") for record in found.records.values()]
             row = {"backbone": backbone, "side (px)": size, "stem": stems[0] if stems else None}
-            row |= _measured(found, readout) | {"mean over classes": mean_class(found, readout)}
+            row |= measured(found, readout) | {"mean over classes": mean_class(found, readout)}
             rows.append(row | {"untrained": before, "max rate": _rate(found), "note": _note(found, readout)})
             runs += found.runs
     return pd.DataFrame(rows), runs
@@ -112,7 +112,7 @@ def pretext_table(cells: pd.DataFrame, readout: str) -> Table:
     asked += [(f"{name} as pretext", data, aid.pretext(cells, name, data)) for name in aid.pretexts(cells) for data in (SCENES, COMPANION)]
     for what, data, found in asked:
         before = accuracy(aid.untrained(found), f"{readout}_untrained")[0].mean
-        row = {"trained by": what, "on": data} | _measured(found, readout)
+        row = {"trained by": what, "on": data} | measured(found, readout)
         row |= {"mean over classes": mean_class(found, readout), "untrained": before}
         after = row["accuracy"]
         row["gained"] = None if before is None or after is None else after - before
@@ -131,7 +131,7 @@ def count_table(cells: pd.DataFrame, readout: str) -> Table:
                 continue
             steps = [int(record.metrics["step"].iloc[-1]) for record in found.records.values() if "step" in record.metrics]
             row = {"backbone": backbone, "photographs": images, "steps": steps[0] if steps else None}
-            rows.append(row | _measured(found, readout) | {"linear": accuracy(found, "linear")[0].mean, "note": _note(found, readout)})
+            rows.append(row | measured(found, readout) | {"linear": accuracy(found, "linear")[0].mean, "note": _note(found, readout)})
             runs += found.runs
     return pd.DataFrame(rows), runs
 
@@ -151,7 +151,7 @@ def transfer_table(cells: pd.DataFrame, s: Settings, readout: str) -> Table:
             row = {"backbone": backbone, "encoder trained on": what, "read out at (px)": side}
             rows.append(
                 row
-                | _measured(found, readout + suffix)
+                | measured(found, readout + suffix)
                 | {"linear": accuracy(found, f"linear{suffix}")[0].mean, "note": _note(found, readout)}
             )
             runs += found.runs
@@ -172,12 +172,6 @@ def mean_class(found: Arm, readout: str) -> float | None:
     """Accuracy with every class counting alike, whatever its size."""
     values = class_accuracies(found, readout)
     return None if values is None else float(np.nanmean(values))
-
-
-def _measured(found: Arm, readout: str) -> dict:
-    value, over = accuracy(found, readout)
-    interval = f"[{value.low:.2f}, {value.high:.2f}]" if value.low is not None else None
-    return {"accuracy": value.mean, "95 %": interval, "over": over, "n": value.n}
 
 
 def _rate(found: Arm) -> float | None:

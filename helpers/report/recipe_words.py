@@ -70,6 +70,7 @@ PHRASES: dict[str, Callable] = {
     "noise": _sometimes("made noisy"),
     "cutout": _sometimes("a square cut out"),
     "mask": _sometimes("shown without their background"),
+    "mask_first": lambda value, settings: "which is removed before crop and colours",
     "alternate": _alternate,
     "small": _small,
 }

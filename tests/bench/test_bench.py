@@ -242,7 +242,14 @@ def test_any_method_can_be_a_case(method, backbone):
 def test_cases_are_read_from_words_and_have_defaults():
     case = bench_cases.parse_case("simclr:convnext_tiny:auto:32:64")
     assert (case.stem, case.size, case.batch) == ("patch2", 32, 64)
-    assert [c.backbone for c in bench_cases.default_cases(CPU)] == ["resnet_fast", "resnet18", "mobilenetv2", "vit_tiny", "convnext_tiny", "resnet_tiny"]
+    assert [c.backbone for c in bench_cases.default_cases(CPU)] == [
+        "resnet_fast",
+        "resnet18",
+        "mobilenetv2",
+        "vit_tiny",
+        "convnext_tiny",
+        "resnet_tiny",
+    ]
     several = bench_cases.default_cases(CPU)[-1].build()
     assert several.views.settings.count == 4 and several.views.settings.small == 2 and several.views.settings.mask > 0
     on_gpu = {(c.backbone, c.batch) for c in bench_cases.default_cases(torch.device("cuda"))}

@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 
 from helpers.core.errors import UserError
+from helpers.core.files import REPOSITORY
 from helpers.evaluation.backgrounds import KINDS
 from helpers.evaluation.corruptions import CORRUPTIONS
 from helpers.evaluation.shifts import SHIFTS
 from helpers.judging.claims import judge, judge_study, read_claims
 from helpers.methods.losses.relic import FORMS as LOSS_FORMS
+from helpers.runs import records
 from helpers.runs.plan import collect
 from helpers.runs.sweep import Outcome
 from helpers.studies.open import open_study
@@ -167,6 +169,20 @@ def test_rates_are_tried_on_training_images_held_out(s):
     tried = [config_of(s, place) for place in places(s) if place.part == "rates"]
     assert tried and all(config.data.validation and config.data.test_images is None for config in tried)
     assert {config.training.rate for config in tried} == {*s.tried.rates}
+
+
+def test_the_rates_of_the_preset_are_the_best_that_were_tried(s, monkeypatch):
+    """By the committed trials of each method, on images that neither trained nor judge."""
+    monkeypatch.setenv("RUNS_DIR", str(REPOSITORY / "results" / "runs"))
+    tried = {}
+    for place in places(s):
+        if place.part == "rates":
+            found = records.find(config_of(s, place).id)
+            tried.setdefault(place.arm, {})[place.rate] = found.evaluations["linear"]["top1"]
+    assert {arm: max(rates, key=rates.get) for arm, rates in tried.items()} == {
+        arm: s.rates[RELIC if arm == WHOLE else arm] for arm in (WHOLE, *RIVALS)
+    }
+    assert all(min(s.tried.rates) < s.rates[arm] < max(s.tried.rates) for arm in s.rates), "the best is no end of the list"
 
 
 @pytest.mark.parametrize("preset", ["demo", "quick", "cpu", "gpu", "paper"])

@@ -20,6 +20,7 @@ from helpers.evaluation.shifts import SHIFTS, shifted
 
 CLEAN, CORRUPTED, BACKGROUNDS = "clean", "corruptions", "backgrounds"
 GROUPS = (CORRUPTED, *SHIFTS)  # of which each image's number of right answers is kept
+READINGS = 1 + len(CORRUPTIONS) * len(SEVERITIES) + sum(map(len, SHIFTS.values())) + len(KINDS)  # of each image
 BATCH = 500
 
 

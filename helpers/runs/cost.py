@@ -13,6 +13,7 @@ from helpers.core.errors import DataError, RecordError, TrainingStopped, UserErr
 from helpers.core.files import cache_dir, read_json, write_json
 from helpers.data import Batches
 from helpers.evaluation.finetune import BATCH_SIZE, RECIPES, epochs_of
+from helpers.evaluation.robustness import READINGS
 from helpers.methods import Method
 from helpers.models import macs
 from helpers.runs import records
@@ -29,6 +30,7 @@ from helpers.views import make_views
 WARM, TIMED = 3, 3  # steps; a CUDA graph is first run, then recorded, then replayed
 READOUT = 1.5  # seconds of a linear probe and kNN besides forward passes (measured on two cores)
 MAPS = 4.5  # the same of t-SNE
+ALTERING = 0.004  # of all alterations of one image of 32 px
 FORWARD = 1 / 3  # of a training step's cost an image
 NUMBERS = ["to do", "cached", "not timed", "minutes", "PFLOP", "Wh"]
 
@@ -85,8 +87,12 @@ def _evaluation_seconds(config: RunConfig, cost: dict) -> float:
     epochs = epochs_of(train, BATCH_SIZE, asked.finetune_epochs, asked.finetune_steps)
     steps = fine_tunings * (epochs * train + (RECIPES[asked.finetune_recipe] * train + test) * FORWARD)
     heads = fine_tunings * (asked.finetune_recipe == "from_probe")
+    altered = 0
+    if asked.robustness:
+        altered = min(test, asked.robustness.images or test)
+        seen += altered * READINGS
     classifiers = READOUT * (1 + asked.untrained + downstream + heads) + MAPS * bool(asked.maps)
-    return classifiers + (seen * FORWARD + steps) * cost["seconds_per_view"]
+    return classifiers + altered * ALTERING + (seen * FORWARD + steps) * cost["seconds_per_view"]
 
 
 def _times(config: RunConfig, every: int | None) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.runs import cost
-from helpers.runs.config import RunConfig
+from helpers.runs.config import Robustness, RunConfig
 
 COST = {"seconds": 0.5, "seconds_per_view": 0.01, "flops": 1e9, "steps_per_epoch": 4}
 
@@ -28,6 +28,7 @@ def asked(**evaluation):
         "finetune_recipe": "plain",
         "finetune_steps": 0,
         "maps": None,
+        "robustness": None,
     }
     return SimpleNamespace(data=None, training=SimpleNamespace(epochs=10), evaluation=SimpleNamespace(**defaults | evaluation))
 
@@ -49,6 +50,13 @@ def test_evaluations_on_the_way_and_fine_tunings_by_hand(images):
     assert from_probe == pytest.approx(tuned + cost.READOUT + 300 * 0.01)  # a head is fitted, and the images are gone over three times more
     untrained = cost._evaluation_seconds(asked(untrained=True, finetune_epochs=2), COST)
     assert untrained == pytest.approx(2 * end + 2 * tuned)
+
+
+def test_altered_images_by_hand(images):
+    end = cost._evaluation_seconds(asked(), COST)
+    for count, read in ((20, 20), (None, 60), (1000, 60)):  # there are 60 test images
+        extra = cost._evaluation_seconds(asked(robustness=Robustness(images=count)), COST) - end
+        assert extra == pytest.approx(read * (96 * 0.01 / 3 + cost.ALTERING))
 
 
 def test_a_configs_own_fields_are_those_that_are_read(images):

@@ -85,7 +85,7 @@ def config_of(s: Settings, place: Place) -> RunConfig:
         data=data,
         encoder=s.nets[place.net or s.main],
         views={"recipe": VIEWS, "options": views_of(s, place.arm)},
-        method=method_of(place.arm),
+        method=method_of(s, place.arm),
         training={
             "epochs": epochs_of(s, place, data),
             "batch_size": s.batch_size,
@@ -117,12 +117,12 @@ def views_of(s: Settings, arm: str) -> dict:
     return options.get(arm) or whole | {name: value for name, value in FORMS.get(arm, {}).items() if name == "mask_first"}
 
 
-def method_of(arm: str) -> dict:
+def method_of(s: Settings, arm: str) -> dict:
+    options = s.options.get(arm if arm in RIVALS else RELIC, {})
     if arm in RIVALS:
-        return {"name": NAMES[arm]}
-    if arm == RELIC:
-        return {"name": "relic"}
-    return {"name": "relic_v2", "options": {name: value for name, value in FORMS.get(arm, {}).items() if name == "form"}}
+        return {"name": NAMES[arm], "options": options}
+    form = {name: value for name, value in FORMS.get(arm, {}).items() if name == "form"}
+    return {"name": "relic" if arm == RELIC else "relic_v2", "options": options | form}
 
 
 def passes(s: Settings, arm: str) -> float:

@@ -45,6 +45,7 @@ class Settings(StudySettings):
     optimizer: str = "muon"
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     rates: dict[str, Above]  # ReLIC (all arms of it), SimCLR, BYOL, supervised
+    options: dict[str, dict[str, Any]] = {}  # of the methods, by the same names
     tried: Tried | None = None
     seeds: Positive  # of the ladder and its rivals at equal images
     net_seeds: Count = 1  # of the further nets
@@ -66,7 +67,8 @@ class Settings(StudySettings):
         if not self.nets:
             raise ValueError("nets is empty: name one")
         covered("rates", self.rates, (RELIC, *RIVALS))
-        among("method of rates", list(self.rates), (RELIC, *RIVALS))
+        for name in ("rates", "options"):
+            among(f"method of {name}", list(getattr(self, name)), (RELIC, *RIVALS))
         if self.masks == "true" and self.dataset != "embedded":
             raise ValueError(f"masks = 'true': {self.dataset} has no true masks, only the embedded dataset has. Take masks = 'saliency'")
         return self

@@ -12,8 +12,9 @@ class ReLIC(BYOL):
     how much the answer "which of these images is it?" depends on the view that asks.
 
     Against the paper: all other images of the batch are negatives; BYOL's heads (a predictor on the online side) with 1024 instead
-    of 4096 hidden units; the penalty is relic_loss's, of each ordered pair of views. The average follows parameters only; the
-    target runs in training mode, on batch statistics, so its norms' own never matter.
+    of 4096 hidden units; the penalty compares the two directions of one pair of views, and with form="views" the answers of two views,
+    as the paper has it (relic_loss). The average follows parameters only; the target runs in training mode, on batch statistics, so its
+    norms' own never matter.
     """
 
     card = Card(

@@ -6,6 +6,7 @@ import torch
 
 from helpers.data import Batches, Split
 from helpers.evaluation import Features, extract, knn, probe
+from helpers.evaluation.robustness import Reader, robust
 from helpers.methods import losses
 from helpers.models import build_encoder
 from helpers.views import RECIPES, Views, ViewSettings, make_views, render
@@ -32,6 +33,7 @@ def split(count=120, classes=4):
 LOSSES = {
     "nt_xent": lambda z: losses.nt_xent(z[0], z[1], 0.1),
     "multi_view_nt_xent": lambda z: losses.multi_view_nt_xent(list(z), 0.1),
+    "relic_loss": lambda z: losses.relic_loss(list(z), list(z[:2].detach()), 0.3, 1.0, "views")[0],
 }
 
 
@@ -145,3 +147,24 @@ def test_linear_probe(device):
     assert results[0].top1 == pytest.approx(results[1].top1, abs=0.6) and results[1].top1 > 50
     same = (results[0].predictions.cpu() == results[1].predictions.cpu()).float().mean()
     assert same > 0.99 or results[0].weight_decay != results[1].weight_decay
+
+
+def test_altered_images_are_read_on_the_device(device):
+    """What is drawn differs from device to device; images as they are, and those altered without chance, read the same."""
+    raw, labels = torch.from_numpy(split().images), torch.from_numpy(split().labels)
+    masks = torch.zeros(len(raw), 1, 32, 32)
+    masks[:, :, 8:24, 8:24] = 1
+    torch.manual_seed(0)
+    net, weights = build_encoder("resnet_tiny", 32), torch.randn(192, 4)
+
+    def read(where):
+        reader = Reader(net.to(where), make_views("contest", 32), (weights.to(where), torch.zeros(4, device=where)), "fp32")
+        return robust(reader, raw.to(where), labels.to(where), masks.to(where))
+
+    (exact, kept), (told, here) = read(CPU), read(device)
+    assert {name: array.shape for name, array in here.items()} == {name: array.shape for name, array in kept.items()}
+    assert told["robust"]["top1"] == pytest.approx(exact["robust"]["top1"], abs=1)
+    for name in ("brightness", "contrast", "pixelate", "jpeg_compression"):
+        np.testing.assert_allclose(told["robust"]["corruptions"][name], exact["robust"]["corruptions"][name], atol=2)
+    for level in ("x0.5", "x2"):
+        assert told["robust"]["scale"][level] == pytest.approx(exact["robust"]["scale"][level], abs=2)

@@ -19,7 +19,6 @@ from helpers.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupted
 from helpers.evaluation.shifts import SHIFTS, shifted
 
 CLEAN, CORRUPTED, BACKGROUNDS = "clean", "corruptions", "backgrounds"
-GROUPS = (CORRUPTED, *SHIFTS)  # of which each image's number of right answers is kept
 READINGS = 1 + len(CORRUPTIONS) * len(SEVERITIES) + sum(map(len, SHIFTS.values())) + len(KINDS)  # of each image
 BATCH = 500
 
@@ -58,12 +57,14 @@ def robust(reader: Reader, images: Tensor, labels: Tensor, masks: Tensor) -> tup
         by_group = {
             group: {name: reader.right(made, labels) for name, made in _alterations(group, images)} for group in (CORRUPTED, *SHIFTS)
         }
-        draw = generator(images.device, "robustness", BACKGROUNDS)
-        before = {kind: reader.right(made, labels) for kind, made in recomposed(images, labels, masks, draw).items()}
+        there, draw = swappable(masks), generator(images.device, "robustness", BACKGROUNDS)
+        if len(labels[there].unique()) < 2:  # a background of another class is what it takes
+            there, before = torch.zeros_like(there), dict.fromkeys(KINDS, clean)
+        else:
+            before = {kind: reader.right(made, labels) for kind, made in recomposed(images, labels, masks, draw).items()}
     finally:
         for part, mode in modes:
             part.training = mode
-    there = swappable(masks)
     told: dict = {"top1": _percent(clean), "images": len(images), "with_background": int(there.sum())}
     kept = {f"robust.{CLEAN}": _small(clean), "robust.swappable": _small(there)}
     for group, found in by_group.items():

@@ -92,7 +92,8 @@ def _evaluation_seconds(config: RunConfig, cost: dict) -> float:
         altered = min(test, asked.robustness.images or test)
         seen += altered * READINGS
     classifiers = READOUT * (1 + asked.untrained + downstream + heads) + MAPS * bool(asked.maps)
-    return classifiers + altered * ALTERING + (seen * FORWARD + steps) * cost["seconds_per_view"]
+    side = images.test.images.shape[-1] if altered else 0
+    return classifiers + altered * ALTERING * (side / 32) ** 2 + (seen * FORWARD + steps) * cost["seconds_per_view"]
 
 
 def _times(config: RunConfig, every: int | None) -> int:

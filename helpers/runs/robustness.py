@@ -33,4 +33,5 @@ def masks_of(config: RunConfig, images: Material, rows: np.ndarray, raw: torch.T
     if config.evaluation.robustness.masks == "saliency":
         return saliency_masks(raw)
     data = config.data
-    return true_masks(images.dataset.name, data.test_split, data.options, data.image_size, rows).to(raw.device)
+    split = data.test_split if data.validation is None else data.train_split
+    return true_masks(images.dataset.name, split, data.options, data.image_size, rows).to(raw.device)

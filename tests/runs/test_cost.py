@@ -8,13 +8,14 @@ import pytest
 from helpers.runs import cost
 from helpers.runs.config import Robustness, RunConfig
 
+TEST = SimpleNamespace(images=np.zeros((60, 3, 64, 64), np.uint8))
 COST = {"seconds": 0.5, "seconds_per_view": 0.01, "flops": 1e9, "steps_per_epoch": 4}
 
 
 @pytest.fixture
 def images(monkeypatch):
     """300 labelled training images and 60 test images, without a dataset."""
-    monkeypatch.setattr(cost, "material", lambda data: SimpleNamespace(labelled=np.arange(300), test_indices=np.arange(60)))
+    monkeypatch.setattr(cost, "material", lambda data: SimpleNamespace(labelled=np.arange(300), test_indices=np.arange(60), test=TEST))
 
 
 def asked(**evaluation):
@@ -56,7 +57,7 @@ def test_altered_images_by_hand(images):
     end = cost._evaluation_seconds(asked(), COST)
     for count, read in ((20, 20), (None, 60), (1000, 60)):  # there are 60 test images
         extra = cost._evaluation_seconds(asked(robustness=Robustness(images=count)), COST) - end
-        assert extra == pytest.approx(read * (96 * 0.01 / 3 + cost.ALTERING))
+        assert extra == pytest.approx(read * (96 * 0.01 / 3 + 4 * cost.ALTERING)), "of 64 px"
 
 
 def test_a_configs_own_fields_are_those_that_are_read(images):

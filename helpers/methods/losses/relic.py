@@ -25,7 +25,7 @@ def relic_loss(
 
     - "transposed": the target view asks the online one, softmax(t_i . o_k), from the same similarities;
     - "views": the other view asks with the online network, p_wv, as the paper has it. A view without a target of its own (a small one)
-      is compared with p_ww, by which w asks the same candidates; a view with itself is not.
+      is compared with p_ww, by which w asks the same candidates; a view before its own target adds nothing and counts in the mean.
 
     own=False leaves out the pairs of an online view with its own target. online, targets: views of [N, d], the targets those of the first
     online views. With all similarities equal it is log N, and the KL is 0.

@@ -13,7 +13,6 @@ from helpers.judging.arms import Arm, arm, contrast, paired, same_images
 from helpers.judging.claims import Part, Undecided, judge_study
 from helpers.judging.statistics import Estimate, of_draws, paired_difference, resample_images
 from helpers.studies.relic_views.settings import (
-    ARITHMETIC,
     ARMS,
     BYOL,
     FORMS,
@@ -21,6 +20,7 @@ from helpers.studies.relic_views.settings import (
     LADDER,
     NO_LARGE,
     NO_SMALL,
+    PASSES,
     RIVALS,
     SIMCLR,
     SMALL,
@@ -42,7 +42,7 @@ def of(cells: pd.DataFrame, name: str, net: str = "", spent: str = IMAGES) -> Ar
         return arm(cells, f"{name}, {net}", part="nets", arm=name, net=net)
     if name in FORMS:
         return arm(cells, name, part="forms", arm=name)
-    told = f"{name}, equal arithmetic" if spent == ARITHMETIC else name
+    told = f"{name}, equal passes" if spent == PASSES else name
     return arm(cells, told, part="rivals" if name in RIVALS else "ladder", arm=name, spent=spent)
 
 
@@ -71,11 +71,19 @@ def gaps(record) -> np.ndarray:
     return (rows[SAME] - rows[RANDOM])[there]
 
 
+def same_alterations(name: str, rows) -> None:
+    """What is drawn differs from device to device, and masks may by an image."""
+    same_images(name, rows)
+    found = [(record.manifest.get("device", {}).get("type"), altered(record, "swappable").tobytes()) for row in rows for record in row]
+    if len({*found}) > 1:
+        raise Undecided(f"{name}: the runs did not read the same altered images")
+
+
 def difference(name: str, first: Arm, second: Arm, read) -> Part:
     """What two arms' records hold of each image, first minus second, over seeds and images."""
 
     def estimate(rows) -> Estimate:
-        same_images(name, rows)
+        same_alterations(name, rows)
         return paired_difference([read(row[0]) for row in rows], [read(row[1]) for row in rows])
 
     return paired(name, [first, second], estimate)
@@ -90,7 +98,7 @@ def share_kept(name: str, first: Arm, second: Arm) -> Part:
     """Ratios of means, so their noise is found by drawing the images anew: the same ones for every run."""
 
     def estimate(rows) -> Estimate:
-        same_images(name, rows)
+        same_alterations(name, rows)
         read = np.array([[[shares(record, CORRUPTED), altered(record, CLEAN)] for record in row] for row in rows])  # [seeds, 2, 2, images]
         flat = read.reshape(-1, read.shape[-1])
         means = np.vstack([flat.mean(1), resample_images(flat, DRAWS, np.random.default_rng(0))]).reshape(-1, *read.shape[:3])
@@ -137,7 +145,7 @@ def r6(cells, readout):
 
 
 def r7(cells, readout):
-    return [minus(cells, of(cells, WHOLE), of(cells, rival, spent=ARITHMETIC), readout) for rival in (BYOL, SIMCLR)]
+    return [minus(cells, of(cells, WHOLE), of(cells, rival, spent=PASSES), readout) for rival in (BYOL, SIMCLR)]
 
 
 def r8(cells, readout):

@@ -14,18 +14,18 @@ from helpers.evaluation.shifts import SHIFTS
 from helpers.judging.arms import Arm
 from helpers.judging.statistics import Summary, summary
 from helpers.report import style
-from helpers.report.marks import absent, curve, key, point
+from helpers.report.marks import absent, counted, curve, key, point
 from helpers.report.style import canvas, say_missing
 from helpers.studies.relic_views import claims as views
 from helpers.studies.relic_views.runs import passes
 from helpers.studies.relic_views.settings import (
-    ARITHMETIC,
     ARMS,
     BYOL,
     FORMS,
     IMAGES,
     NO_LARGE,
     NO_SMALL,
+    PASSES,
     RELIC,
     RIVALS,
     SIMCLR,
@@ -39,7 +39,8 @@ from helpers.studies.relic_views.tables import before, corruptions_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-INTERVALS = "lines: 95 % interval over seeds; over test images where n = 1"
+OVER_SEEDS = "lines: 95 % interval over seeds"
+INTERVALS = f"{OVER_SEEDS}; over test images where n = 1"
 COLOURS = {
     WHOLE: style.BLUE,
     SIMCLR: style.ORANGE,
@@ -60,7 +61,7 @@ def ladder_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
     for place, name in enumerate(ARMS):
         found = views.of(cells, name)
         point(ax, place, found, s.readout, style.BLUE if name in (WHOLE, RELIC) else style.SKY, "o" if place < 4 else "s")
-    _untrained(ax, views.of(cells, WHOLE))
+    _untrained(ax, views.of(cells, WHOLE), s.readout)
     names = [f"{name.replace(', ', chr(10)).replace('views', chr(10) + 'views')}\n{_count(views.of(cells, name))}" for name in ARMS]
     ax.set_xticks(range(len(ARMS)), names)
     ax.axvline(3.5, color=style.GREY, lw=0.8)
@@ -71,7 +72,7 @@ def ladder_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
 
 
 def rival_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
-    """Left: the methods at equal images seen and at equal arithmetic. Right: what they reached on the way, against arithmetic."""
+    """Left: the methods at equal images seen and at equally many passes. Right: what they reached on the way, against passes."""
     figure, ((left, right),) = canvas(1, 2, height=4.2, width=9, sharey=True)
     ticks = []
     for place, name in enumerate(COMPARED):
@@ -79,21 +80,21 @@ def rival_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
         point(left, place - 0.15, found, s.readout, COLOURS[name], MARKS[name])
         ticks.append(f"{name}\n{_count(found)}")
         if name in RIVALS:
-            longer = views.of(cells, name, spent=ARITHMETIC)
+            longer = views.of(cells, name, spent=PASSES)
             point(left, place + 0.2, longer, s.readout, COLOURS[name], MARKS[name], filled=False)
             ticks[-1] += f"\n{_count(longer)}"
-    _untrained(left, views.of(cells, WHOLE))
+    _untrained(left, views.of(cells, WHOLE), s.readout)
     left.set_xticks(range(len(COMPARED)), ticks)
     left.set(xlim=(-0.5, len(COMPARED) - 0.4), ylabel=f"test accuracy, {s.readout} (%)", title="at the end")
     for name in COMPARED:
-        for spent, line in ((IMAGES, "-"), (ARITHMETIC, "--")):
+        for spent, line in ((IMAGES, "-"), (PASSES, "--")):
             if name != WHOLE or spent == IMAGES:
                 _way(right, views.of(cells, name, spent=spent), passes(s, name), COLOURS[name], MARKS[name], line)
     right.set(xscale="log", xlabel="passes through the encoder (millions of whole images)", title="on the way, mean over runs")
     handles = [key(name, COLOURS[name], MARKS[name]) for name in COMPARED]
-    handles += [key("equal images seen", style.GREY, "o", "-"), key("equal arithmetic", style.GREY, "o", "--", inside="white")]
+    handles += [key("equal images seen", style.GREY, "o", "-"), key("equal passes", style.GREY, "o", "--", inside="white")]
     figure.legend(handles=handles, loc="outside lower center", ncols=6, title=INTERVALS, title_fontsize=9.5, columnspacing=1.0)
-    figure.suptitle(f"Four views and a mask, or twice as long?\n[{scope}]")
+    figure.suptitle(f"Several views and masks, or longer training?\n[{scope}]")
     return figure
 
 
@@ -113,7 +114,8 @@ def net_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
     for place, net in enumerate(names):
         for shift, name in ((-0.12, WHOLE), (0.12, SUPERVISED)):
             point(ax, place + shift, views.of(cells, name, net), s.readout, COLOURS[name], MARKS[name])
-    ax.set_xticks(range(len(names)), [f"{net}\n{_count(views.of(cells, WHOLE, net))}" for net in names])
+    pairs = {net: [_count(views.of(cells, name, net)) for name in (WHOLE, SUPERVISED)] for net in names}
+    ax.set_xticks(range(len(names)), [f"{net}\n{' '.join(dict.fromkeys(counts))}" for net, counts in pairs.items()])
     ax.set(xlim=(-0.6, len(names) - 0.4), xlabel=INTERVALS, ylabel=f"test accuracy, {s.readout} (%)")
     handles = [key(name, COLOURS[name], MARKS[name]) for name in (WHOLE, SUPERVISED)]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
@@ -148,27 +150,26 @@ def corruption_plot(cells: pd.DataFrame, scope: str) -> Figure:
     if not any(_read(views.of(cells, name)).records for name in COMPARED):
         say_missing(axes[0][0], "runs read out on altered images", shared=True)
     axes[0][0].set_ylabel("test accuracy, linear (%)")
-    figure.legend(handles=_keys(cells, COMPARED), loc="outside lower center", ncols=4, title=INTERVALS, title_fontsize=9.5)
+    figure.legend(handles=_keys(cells, COMPARED), loc="outside lower center", ncols=4, title=OVER_SEEDS, title_fontsize=9.5)
     figure.suptitle(f"Accuracy under corruptions, by family\n[{scope}]")
     return figure
 
 
 def shift_plot(cells: pd.DataFrame, scope: str) -> Figure:
-    """A panel a group: accuracy lost under each level, for the whole, what it is without a part, and SimCLR."""
+    """A panel a group: accuracy untouched and under each level, for the whole, what it is without a part, and SimCLR."""
     shown = (WHOLE, NO_SMALL, NO_LARGE, SIMCLR)
     figure, axes = canvas(1, len(SHIFTS), height=4.4, width=9, sharey=True)
     for ax, (group, levels) in zip(axes[0], SHIFTS.items(), strict=True):
         for shift, name in zip((-0.24, -0.08, 0.08, 0.24), shown, strict=True):
             found = _read(views.of(cells, name))
-            for place, level in enumerate(levels):
-                values = [
-                    record.evaluations["robust"]["top1"] - record.evaluations["robust"][group][level] for record in found.records.values()
-                ]
-                _mark(ax, place + shift, summary(values), COLOURS[name], MARKS[name])
-        ax.set_xticks(range(len(levels)), levels, rotation=90 if group == "style" else 0)
+            told = [record.evaluations["robust"] for record in found.records.values()]
+            _mark(ax, shift, summary([each["top1"] for each in told]), COLOURS[name], MARKS[name])
+            for place, level in enumerate(levels, start=1):
+                _mark(ax, place + shift, summary([each[group][level] for each in told]), COLOURS[name], MARKS[name])
+        ax.set_xticks(range(len(levels) + 1), ["untouched", *levels], rotation=90)
         ax.set(title=group)
-    axes[0][0].set_ylabel("points lost against untouched images")
-    figure.legend(handles=_keys(cells, shown), loc="outside lower center", ncols=4, title=INTERVALS.split(";")[0], title_fontsize=9.5)
+    axes[0][0].set_ylabel("test accuracy, linear (%)")
+    figure.legend(handles=_keys(cells, shown), loc="outside lower center", ncols=4, title=OVER_SEEDS, title_fontsize=9.5)
     figure.suptitle(f"Partly hidden, smaller or larger, of another look\n[{scope}]")
     return figure
 
@@ -182,7 +183,7 @@ def background_plot(cells: pd.DataFrame, scope: str) -> Figure:
         for place, kind in enumerate(KINDS):
             _mark(ax, place + shift, _backgrounds(found, kind), COLOURS[name], MARKS[name])
     ax.set_xticks(range(len(KINDS)), [kind.replace(" ", "\n") for kind in KINDS])
-    ax.set(xlim=(-0.5, len(KINDS) - 0.5), ylabel="test accuracy, linear (%)", xlabel=INTERVALS.split(";")[0])
+    ax.set(xlim=(-0.5, len(KINDS) - 0.5), ylabel="test accuracy, linear (%)", xlabel=OVER_SEEDS)
     names = {WHOLE: "ReLICv2 (with masks)", SMALL: "the same without masks"}
     figure.legend(handles=_keys(cells, shown, names), loc="outside lower center", ncols=2)
     ax.set_title(f"What is read from the background\n[{scope}]")
@@ -212,7 +213,7 @@ def label_plot(table: pd.DataFrame, scope: str) -> Figure:
         ax.minorticks_off()
     left.set_ylabel("test accuracy (%)")
     handles = [key(name, COLOURS[name], MARKS[name]) for name in COMPARED] + [key("from scratch", style.GREY, "", ":")]
-    runs = int(there["n"].max()) if len(there) else 0
+    runs = counted([int(n) for n in there["n"]]) if len(there) else 0
     figure.legend(handles=handles, loc="outside lower center", ncols=5, title=f"n = {runs} a method", title_fontsize=9.5)
     figure.suptitle(f"With few labels\n[{scope}]")
     return figure
@@ -220,7 +221,9 @@ def label_plot(table: pd.DataFrame, scope: str) -> Figure:
 
 def _read(found: Arm) -> Arm:
     """The runs of an arm that were read out on altered images."""
-    return Arm(found.name, {seed: record for seed, record in found.records.items() if "robust" in record.evaluations})
+    sound = {id(record) for record in found.sound}
+    kept = {seed: record for seed, record in found.records.items() if id(record) in sound and "robust" in record.evaluations}
+    return Arm(found.name, kept)
 
 
 def _alone(found: Arm, seed: int) -> Arm:
@@ -244,9 +247,9 @@ def _keys(cells: pd.DataFrame, names, words: dict | None = None) -> list:
     return [key(f"{told.get(name, name)} {_count(_read(views.of(cells, name)))}", COLOURS[name], MARKS[name]) for name in names]
 
 
-def _untrained(ax, found: Arm) -> None:
+def _untrained(ax, found: Arm, readout: str) -> None:
     """A line where the same net lies before training."""
-    value = before(found)
+    value = before(found, readout)
     if value is not None:
         ax.axhline(value, color=style.GREY, ls=":", lw=1.4)
         ax.text(0.01, value, "untrained", transform=ax.get_yaxis_transform(), va="bottom", fontsize=9, color=style.GREY)

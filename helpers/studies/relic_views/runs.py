@@ -9,7 +9,6 @@ from helpers.runs.config import Data, RunConfig
 from helpers.runs.material import material
 from helpers.runs.plan import Cell
 from helpers.studies.relic_views.settings import (
-    ARITHMETIC,
     ARMS,
     BYOL,
     FORMS,
@@ -18,12 +17,12 @@ from helpers.studies.relic_views.settings import (
     NAMES,
     NO_LARGE,
     NO_SMALL,
+    PASSES,
     RELIC,
     RIVALS,
     SIMCLR,
     SMALL,
     SUPERVISED,
-    VIEWS,
     WHOLE,
     Settings,
 )
@@ -58,7 +57,7 @@ def places(s: Settings) -> list[Place]:
         )
     ]
     forms = [Place("forms", arm, seed) for seed in range(s.form_seeds) for arm in FORMS]
-    equal = [Place("rivals", arm, seed, spent=ARITHMETIC) for seed in range(s.equal_seeds) for arm in RIVALS]
+    equal = [Place("rivals", arm, seed, spent=PASSES) for seed in range(s.equal_seeds) for arm in RIVALS]
     sources = [Place("sources", arm, source=source) for source in s.sources for arm in (WHOLE, SIMCLR)]
     return tried + compared + forms + equal + sources
 
@@ -84,7 +83,7 @@ def config_of(s: Settings, place: Place) -> RunConfig:
     return RunConfig(
         data=data,
         encoder=s.nets[place.net or s.main],
-        views={"recipe": VIEWS, "options": views_of(s, place.arm)},
+        views={"recipe": s.recipe, "options": views_of(s, place.arm)},
         method=method_of(s, place.arm),
         training={
             "epochs": epochs_of(s, place, data),
@@ -128,7 +127,7 @@ def method_of(s: Settings, arm: str) -> dict:
 def passes(s: Settings, arm: str) -> float:
     """Passes of a whole image through the encoder, forwards and backwards, for each image that a step takes."""
     views = views_of(s, arm)
-    seen = views["count"] + views["small"] * RECIPES[VIEWS].small_side ** 2
+    seen = views["count"] + views["small"] * RECIPES[s.recipe].small_side ** 2
     through_target = 0 if arm in (SIMCLR, SUPERVISED) else views["count"]
     return TRAINED * seen + FORWARD * through_target
 
@@ -136,9 +135,9 @@ def passes(s: Settings, arm: str) -> float:
 def epochs_of(s: Settings, place: Place, data: Data) -> int:
     if place.part == "rates":
         return s.tried.epochs
-    if place.spent == ARITHMETIC:
+    if place.spent == PASSES:
         return max(1, round(s.epochs * passes(s, WHOLE) / passes(s, place.arm)))
-    if place.source and s.train_images and data.train_images:  # as many images seen
+    if place.source:  # as many images seen
         return max(1, round(s.epochs * s.train_images / data.train_images))
     return s.epochs
 
@@ -164,6 +163,6 @@ def check(s: Settings) -> None:
     for name, net in s.nets.items():
         try:
             encoder = build_encoder(net.name, size, stem=net.stem, **net.options)
-            METHODS["relic_v2"](encoder, make_views(VIEWS, size, **views_of(s, WHOLE)))
+            METHODS["relic_v2"](encoder, make_views(s.recipe, size, **views_of(s, WHOLE)))
         except UserError as error:
             raise UserError(f"{name}: {error}") from error

@@ -4,9 +4,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from helpers.core.sections import Positive, Section, Share, one_of
+from helpers.core.errors import pick
+from helpers.core.sections import Positive, Section, Share, known, one_of
 from helpers.runs.config import Data, Encoder, LabelDraws
 from helpers.studies.settings import Above, Batch, Count, Readout, StudySettings, among, covered
+from helpers.views import RECIPES, ViewSettings
 
 READINGS = ("as_written",)
 VARIANTS = ("cpu",)  # to be committed
@@ -19,10 +21,13 @@ NO_LARGE, NO_SMALL = "ReLICv2, two large", "ReLICv2, none small"
 LADDER = (RELIC, LARGE, SMALL, WHOLE)  # each rung adds one thing; without masks the whole is the rung before it
 ARMS = (*LADDER, NO_LARGE, NO_SMALL)
 RIVALS = (SIMCLR, BYOL, SUPERVISED)
-IMAGES, ARITHMETIC = "images", "arithmetic"  # what two methods have spent equally
+IMAGES, PASSES = "images", "passes"  # what two methods have spent equally
 FORMS = {"KL between views": {"form": "views"}, "masked first": {"mask_first": True}}
 NAMES = {SIMCLR: "simclr", BYOL: "byol", SUPERVISED: "supervised"}
-VIEWS = "relic_v2_small"  # everything that is compared sees these colours, and crops of this range
+
+
+def recipe_named(name: str) -> ViewSettings:
+    return pick("view recipe", name, RECIPES)
 
 
 class Tried(Section):
@@ -36,6 +41,7 @@ class Tried(Section):
 class Settings(StudySettings):
     data_options: dict[str, Any] = {}  # of the embedded dataset's drawing
     nets: dict[str, Encoder]  # by the name that figures show; the first is the one that everything else is asked of
+    recipe: known(recipe_named) = "relic_v2_small"  # everything that is compared sees its colours, and crops of its range
     large: Annotated[int, Field(ge=3)] = 4  # large views of the whole; ReLIC has two
     small: Positive = 2
     mask: Share = 0.15  # probability that a large view shows the foreground alone
@@ -69,6 +75,8 @@ class Settings(StudySettings):
         covered("rates", self.rates, (RELIC, *RIVALS))
         for name in ("rates", "options"):
             among(f"method of {name}", list(getattr(self, name)), (RELIC, *RIVALS))
+        if self.sources and not (self.train_images and all(data.train_images for data in self.sources.values())):
+            raise ValueError("sources are trained on as many images as the study's own: give train_images of both")
         if self.masks == "true" and self.dataset != "embedded":
             raise ValueError(f"masks = 'true': {self.dataset} has no true masks, only the embedded dataset has. Take masks = 'saliency'")
         return self

@@ -8,16 +8,17 @@ from helpers.evaluation.corruptions import CORRUPTIONS
 from helpers.evaluation.robustness import BACKGROUNDS, CORRUPTED
 from helpers.evaluation.shifts import SHIFTS
 from helpers.judging.arms import Arm, accuracy, measured
-from helpers.judging.claims import Part
+from helpers.judging.claims import Part, Undecided
 from helpers.judging.wording import in_words
+from helpers.runs.labels import LOST
 from helpers.runs.untrained import find as untrained
 from helpers.studies.relic_views import claims as views
 from helpers.studies.relic_views.runs import passes, views_of
 from helpers.studies.relic_views.settings import (
-    ARITHMETIC,
     ARMS,
     FORMS,
     IMAGES,
+    PASSES,
     RIVALS,
     SUPERVISED,
     WHOLE,
@@ -50,7 +51,9 @@ def ladder_table(cells: pd.DataFrame, s: Settings) -> Table:
         found, seen = views.of(cells, name), views_of(s, name)
         row = {"arm": name, "large views": seen["count"], "small views": seen["small"], "masked": seen["mask"]}
         row |= {"passes an image": passes(s, name)} | measured(found, s.readout)
-        rows.append(row | {"kNN": accuracy(found, "knn200_t0.1")[0].mean, "untrained": before(found), "note": _note(found, s.readout)})
+        rows.append(
+            row | {"kNN": accuracy(found, "knn200_t0.1")[0].mean, "untrained": before(found, s.readout), "note": _note(found, s.readout)}
+        )
         runs += found.runs
     return pd.DataFrame(rows), runs
 
@@ -58,17 +61,16 @@ def ladder_table(cells: pd.DataFrame, s: Settings) -> Table:
 def rival_table(cells: pd.DataFrame, s: Settings) -> Table:
     """The whole beside its rivals, at equal images seen and at equal arithmetic; both are shown of each."""
     rows, runs = [], []
-    for name, spent in ((WHOLE, IMAGES), *((rival, spent) for spent in (IMAGES, ARITHMETIC) for rival in RIVALS)):
+    for name, spent in ((WHOLE, IMAGES), *((rival, spent) for spent in (IMAGES, PASSES) for rival in RIVALS)):
         found = views.of(cells, name, spent=spent)
         record = next(iter(found.records.values()), None)
         row = {"method": name, "equal": "" if name == WHOLE else spent, "passes an image": passes(s, name)}
         row |= {"epochs": None, "images seen": None, "training PFLOP": None, "minutes": None}
         if record:
             epochs, images = len(record.metrics), record.manifest["train_images"]
-            steps = int(record.metrics["step"].iloc[-1])
             row |= {"epochs": epochs, "images seen": epochs * images, "minutes": record.manifest["training_seconds"] / 60}
             flops = record.manifest.get("training_flops")
-            row["training PFLOP"] = flops and steps * flops / 1e15
+            row["training PFLOP"] = flops and flops / 1e15
         rows.append(row | measured(found, s.readout) | {"kNN": accuracy(found, "knn200_t0.1")[0].mean, "note": _note(found, s.readout)})
         runs += found.runs
     return pd.DataFrame(rows), runs
@@ -83,7 +85,7 @@ def net_table(cells: pd.DataFrame, s: Settings) -> Table:
         about = record.manifest if record else {}
         row = {"net": net, "parameters": about.get("parameters"), "multiply-adds": about.get("macs")}
         row |= {"ReLICv2": accuracy(own, s.readout)[0].mean, "supervised": accuracy(labelled, s.readout)[0].mean}
-        row |= {"n": len(own.records), "untrained": before(own), "published": views.published()["linear"].get(net)}
+        row |= {"n": len(own.records), "untrained": before(own, s.readout), "published": views.published()["linear"].get(net)}
         rows.append(
             row | {"difference [95 %]": _difference(views.minus(cells, own, labelled, s.readout))} | {"note": _note(own, s.readout)}
         )
@@ -137,7 +139,7 @@ def background_table(cells: pd.DataFrame) -> Table:
     arms = [each for each in views.every_arm(cells) if _read(each)]
     rows = []
     for each in arms:
-        row = {"arm": each.name, "n": len(_read(each)), "images": int(_mean(each, "with_background"))}
+        row = {"arm": each.name, "n": len(_read(each)), "images": _mean(each, "with_background")}
         rows.append(row | {kind: _mean(each, BACKGROUNDS, kind) for kind in KINDS} | {"gap": _gap(each)})
     return pd.DataFrame(rows, columns=None if rows else ["arm"]), [record.id for each in arms for record in _read(each)]
 
@@ -165,7 +167,9 @@ def label_table(cells: pd.DataFrame) -> Table:
 
 def _few(record, who: str, how: str, fraction: float) -> float:
     chosen = np.isclose(record.arrays["labels.fractions"], fraction)
-    return 100 * float((record.arrays[f"labels.{who}.{how}"][chosen] == 0).mean())
+    ranks = record.arrays[f"labels.{who}.{how}"][chosen]
+    ranks = ranks[~(ranks == LOST).all(axis=1)]  # a draw whose fine-tuning diverged
+    return 100 * float((ranks == 0).mean()) if len(ranks) else float("nan")
 
 
 # -- what is read from an arm's records ---------------------------------------------------------------------------------
@@ -187,10 +191,10 @@ def mean_corruption_error(found: Arm, usual: Arm) -> float:
     return 100 * float((own.sum(1) / theirs.sum(1)).mean())
 
 
-def before(found: Arm) -> float | None:
-    """Linear accuracy of the same nets before training; None where nobody has read one."""
+def before(found: Arm, readout: str) -> float | None:
+    """Accuracy of the same nets before training; None where nobody has read one."""
     references = [untrained(record) for record in found.records.values()]
-    told = [each.evaluations["linear"]["top1"] for each in references if each is not None]
+    told = [each.evaluations[readout]["top1"] for each in references if each is not None and "top1" in each.evaluations.get(readout, {})]
     return float(np.mean(told)) if told else None
 
 
@@ -199,19 +203,23 @@ def _read(found: Arm) -> list:
     return [record for record in found.sound if "robust" in record.evaluations]
 
 
-def _mean(found: Arm, *keys: str) -> float:
+def _mean(found: Arm, *keys: str) -> float | None:
     values = []
     for record in _read(found):
         told = record.evaluations["robust"]
         for name in keys:
-            told = told[name]
+            told = told.get(name) if told is not None else None
         values.append(told)
-    return float(np.mean(values))
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _gap(found: Arm) -> float | None:
-    there = _read(found)
-    return 100 * float(np.mean([views.gaps(record).mean() for record in there])) if there else None
+    try:
+        gaps = [views.gaps(record).mean() for record in _read(found)]
+    except Undecided:
+        return None
+    return 100 * float(np.mean(gaps)) if gaps else None
 
 
 def _difference(part: Part) -> str:

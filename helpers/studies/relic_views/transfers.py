@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from helpers.core.errors import RecordError, UserError
+from helpers.core.errors import DataError, RecordError, TrainingStopped, UserError
+from helpers.core.progress import line
 from helpers.runs.config import Data
 from helpers.runs.transfer import Transfer, find, transfer
 from helpers.studies.relic_views.settings import IMAGES, RIVALS, WHOLE, Settings
@@ -39,9 +40,9 @@ def table(study, cells: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
             record = find(what)
             if record is None and study.train and (study.time_left() or 1) > 0.02:
                 record = transfer(what, study.device)
-        except (UserError, RecordError, Stopped) as error:
-            rows.append(row | {"note": str(error)})
-            continue
+        except (UserError, DataError, RecordError, TrainingStopped, Stopped) as error:
+            line(f"{encoder} on {what.data.dataset}: {error}")  # paths and ids of this machine, which the table does without
+            record = None
         if record is None:
             rows.append(row | {"note": "missing"})
             continue

@@ -28,6 +28,7 @@ from helpers.studies.relic_views.settings import (
 )
 from helpers.views import RECIPES, make_views
 
+UNALTERED = (RELIC, LARGE)  # are not read out on altered images: no claim asks
 FORWARD, TRAINED = 1, 3  # passes of a view: through a target, and through what learns (the backward pass is two more)
 
 
@@ -82,7 +83,7 @@ def config_of(s: Settings, place: Place) -> RunConfig:
         data = data.model_copy(update={"validation": s.tried.validation, "test_images": None})
     return RunConfig(
         data=data,
-        encoder=s.nets[place.net or s.main],
+        encoder=(s.tried.net if place.part == "rates" else None) or s.nets[place.net or s.main],
         views={"recipe": s.recipe, "options": views_of(s, place.arm)},
         method=method_of(s, place.arm),
         training={
@@ -146,11 +147,12 @@ def _readouts(s: Settings, place: Place) -> dict:
     asked = {"probe_every": 0, "cka": False, "maps": None}
     if place.part == "rates":
         return asked
-    if place.part in ("ladder", "rivals", "forms"):
-        epochs = epochs_of(s, place, Data(**s.data()))
-        asked |= {"every": max(1, epochs // s.on_the_way), "robustness": {"images": s.robust_images, "masks": s.masks}}
-    compared = place.part in ("ladder", "rivals") and place.spent == IMAGES and place.arm in (WHOLE, *RIVALS)
-    if compared and s.labels and place.seed < s.label_seeds:
+    compared = place.part in ("ladder", "rivals") and place.arm in (WHOLE, *RIVALS)
+    if compared:
+        asked |= {"every": max(1, epochs_of(s, place, Data(**s.data())) // s.on_the_way)}
+    if place.part in ("ladder", "rivals") and place.spent == IMAGES and place.arm not in UNALTERED:
+        asked |= {"robustness": {"images": s.robust_images, "masks": s.masks}}
+    if compared and place.spent == IMAGES and s.labels and place.seed < s.label_seeds:
         asked |= {"labels": s.labels}
     return asked
 

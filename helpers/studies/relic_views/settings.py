@@ -36,6 +36,7 @@ class Tried(Section):
     rates: Annotated[list[Above], Field(min_length=2)]
     epochs: Positive
     validation: Positive
+    net: Encoder | None = None  # that they are tried on; None: the main one
 
 
 class Settings(StudySettings):

@@ -101,8 +101,7 @@ def form_table(cells: pd.DataFrame, s: Settings) -> Table:
         found = views.of(cells, name)
         row = {"arm": name} | measured(found, s.readout)
         row["minus ReLICv2 [95 %]"] = None if name == WHOLE else _difference(views.minus(cells, found, whole, s.readout))
-        row |= {"gap between backgrounds": _gap(found), "note": _note(found, s.readout)}
-        rows.append(row)
+        rows.append(row | {"note": _note(found, s.readout)})
         runs += found.runs
     return pd.DataFrame(rows), runs
 

@@ -73,6 +73,8 @@ def ladder_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
 
 def rival_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
     """Left: the methods at equal images seen and at equally many passes. Right: what they reached on the way, against passes."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     figure, ((left, right),) = canvas(1, 2, height=4.2, width=9, sharey=True)
     ticks = []
     for place, name in enumerate(COMPARED):
@@ -82,7 +84,7 @@ def rival_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
         if name in RIVALS:
             longer = views.of(cells, name, spent=PASSES)
             point(left, place + 0.2, longer, s.readout, COLOURS[name], MARKS[name], filled=False)
-            ticks[-1] += f"\n{_count(longer)}"
+            ticks[-1] += f"\nlonger {_count(longer)}"
     _untrained(left, views.of(cells, WHOLE), s.readout)
     left.set_xticks(range(len(COMPARED)), ticks)
     left.set(xlim=(-0.5, len(COMPARED) - 0.4), ylabel=f"test accuracy, {s.readout} (%)", title="at the end")
@@ -90,7 +92,10 @@ def rival_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
         for spent, line in ((IMAGES, "-"), (PASSES, "--")):
             if name != WHOLE or spent == IMAGES:
                 _way(right, views.of(cells, name, spent=spent), passes(s, name), COLOURS[name], MARKS[name], line)
-    right.set(xscale="log", xlabel="passes through the encoder (millions of whole images)", title="on the way, mean over runs")
+    right.set(xscale="log", xlabel="passes through the encoder (millions of images)", title="on the way, mean over runs")
+    right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    right.xaxis.set_minor_formatter(NullFormatter())
     handles = [key(name, COLOURS[name], MARKS[name]) for name in COMPARED]
     handles += [key("equal images seen", style.GREY, "o", "-"), key("equal passes", style.GREY, "o", "--", inside="white")]
     figure.legend(handles=handles, loc="outside lower center", ncols=6, title=INTERVALS, title_fontsize=9.5, columnspacing=1.0)
@@ -166,7 +171,8 @@ def shift_plot(cells: pd.DataFrame, scope: str) -> Figure:
             _mark(ax, shift, summary([each["top1"] for each in told]), COLOURS[name], MARKS[name])
             for place, level in enumerate(levels, start=1):
                 _mark(ax, place + shift, summary([each[group][level] for each in told]), COLOURS[name], MARKS[name])
-        ax.set_xticks(range(len(levels) + 1), ["untouched", *levels], rotation=90)
+        names = [level.replace("another image's", "other").replace("turned by ", "+ ") for level in levels]
+        ax.set_xticks(range(len(levels) + 1), ["untouched", *names], rotation=90)
         ax.set(title=group)
     axes[0][0].set_ylabel("test accuracy, linear (%)")
     figure.legend(handles=_keys(cells, shown), loc="outside lower center", ncols=4, title=OVER_SEEDS, title_fontsize=9.5)

@@ -139,6 +139,22 @@ def test_lightweight_architectures(execute):
 
 
 @pytest.mark.slow
+def test_relic_views(execute):
+    folder = execute("relic_views")
+    whole("relic_views", folder)
+    arms = {row["arm"]: row for row in rows(folder / "ladder_table.csv")}
+    assert arms["ReLICv2"]["large views"] == "3" and arms["ReLIC"]["small views"] == "0"
+    assert all(float(row["accuracy"]) >= 0 and row["n"] == "1" for row in arms.values())
+    spent = {(row["method"], row["equal"]): row for row in rows(folder / "rivals_table.csv")}
+    whole_run, longer = (float(spent[name]["training PFLOP"]) for name in (("ReLICv2", ""), ("supervised", "passes")))
+    assert 0.3 * whole_run < longer < 3 * whole_run, "as many passes, heads apart"
+    assert {row["read on"] for row in rows(folder / "transfer.csv")} == {"embedded"} and "missing" not in (folder / "transfer.csv").read_text()
+    assert float(rows(folder / "masks.csv")[1]["saliency"]) > 0.5
+    altered = {row["arm"]: row for row in rows(folder / "corruption_table.csv")}
+    assert float(altered["supervised"]["mCE, supervised = 100"]) == pytest.approx(100)
+
+
+@pytest.mark.slow
 def test_speedrun(execute):
     folder = execute("speedrun")
     whole("speedrun", folder)

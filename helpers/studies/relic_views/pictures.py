@@ -40,7 +40,7 @@ def view_figure(s: Settings) -> Figure:
     """A row an image: itself, what stands out in it, its large views with every second one masked, its small views."""
     images, _, _ = images_of(s, SHOWN)
     options = views_of(s, WHOLE) | {"alternate": {"mask": 1.0}, "mask": 0.0}
-    recipe = make_views(s.recipe, images.shape[-1], **options)
+    recipe = make_views(s.views, images.shape[-1], **options)
     made = [unnormalised(view, recipe.settings) for view in recipe(images, generator("cpu", 0))]
     masks = saliency_masks(images)
     columns = [("image", images.float() / 255), ("mask", masks.expand(-1, 3, -1, -1))]

@@ -84,7 +84,7 @@ def config_of(s: Settings, place: Place) -> RunConfig:
     return RunConfig(
         data=data,
         encoder=(s.tried.net if place.part == "rates" else None) or s.nets[place.net or s.main],
-        views={"recipe": s.recipe, "options": views_of(s, place.arm)},
+        views={"recipe": s.views, "options": views_of(s, place.arm)},
         method=method_of(s, place.arm),
         training={
             "epochs": epochs_of(s, place, data),
@@ -128,7 +128,7 @@ def method_of(s: Settings, arm: str) -> dict:
 def passes(s: Settings, arm: str) -> float:
     """Passes of a whole image through the encoder, forwards and backwards, for each image that a step takes."""
     views = views_of(s, arm)
-    seen = views["count"] + views["small"] * RECIPES[s.recipe].small_side ** 2
+    seen = views["count"] + views["small"] * RECIPES[s.views].small_side ** 2
     through_target = 0 if arm in (SIMCLR, SUPERVISED) else views["count"]
     return TRAINED * seen + FORWARD * through_target
 
@@ -165,6 +165,6 @@ def check(s: Settings) -> None:
     for name, net in s.nets.items():
         try:
             encoder = build_encoder(net.name, size, stem=net.stem, **net.options)
-            METHODS["relic_v2"](encoder, make_views(s.recipe, size, **views_of(s, WHOLE)))
+            METHODS["relic_v2"](encoder, make_views(s.views, size, **views_of(s, WHOLE)))
         except UserError as error:
             raise UserError(f"{name}: {error}") from error

@@ -42,7 +42,7 @@ class Tried(Section):
 class Settings(StudySettings):
     data_options: dict[str, Any] = {}  # of the embedded dataset's drawing
     nets: dict[str, Encoder]  # by the name that figures show; the first is the one that everything else is asked of
-    recipe: known(recipe_named) = "relic_v2_small"  # everything that is compared sees its colours, and crops of its range
+    views: known(recipe_named) = "relic_v2_small"  # everything that is compared sees its colours, and crops of its range
     large: Annotated[int, Field(ge=3)] = 4  # large views of the whole; ReLIC has two
     small: Positive = 2
     mask: Share = 0.15  # probability that a large view shows the foreground alone

@@ -73,7 +73,7 @@ def rival_table(cells: pd.DataFrame, s: Settings) -> Table:
             row["training PFLOP"] = flops and flops / 1e15
         rows.append(row | measured(found, s.readout) | {"kNN": accuracy(found, "knn200_t0.1")[0].mean, "note": _note(found, s.readout)})
         runs += found.runs
-    return pd.DataFrame(rows), runs
+    return pd.DataFrame(rows).astype({"epochs": "Int64", "images seen": "Int64"}), runs
 
 
 def net_table(cells: pd.DataFrame, s: Settings) -> Table:
@@ -138,7 +138,7 @@ def background_table(cells: pd.DataFrame) -> Table:
     arms = [each for each in views.every_arm(cells) if _read(each)]
     rows = []
     for each in arms:
-        row = {"arm": each.name, "n": len(_read(each)), "images": _mean(each, "with_background")}
+        row = {"arm": each.name, "n": len(_read(each)), "images": int(_mean(each, "with_background") or 0)}
         rows.append(row | {kind: _mean(each, BACKGROUNDS, kind) for kind in KINDS} | {"gap": _gap(each)})
     return pd.DataFrame(rows, columns=None if rows else ["arm"]), [record.id for each in arms for record in _read(each)]
 

@@ -12,7 +12,7 @@ from helpers.views import RECIPES, ViewSettings
 
 READINGS = ("as_written",)
 VARIANTS = ("cpu",)  # to be committed
-SHOWN = ("ladder", "corruptions")  # on the page of the study
+SHOWN = ("rivals", "ladder", "corruptions")  # on the page of the study
 ABOUT = "R1"  # the claim that it is about
 
 RELIC, SIMCLR, BYOL, SUPERVISED = "ReLIC", "SimCLR", "BYOL", "supervised"

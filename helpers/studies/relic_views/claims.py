@@ -7,6 +7,7 @@ import pandas as pd
 
 from helpers import studies
 from helpers.evaluation.backgrounds import KINDS
+from helpers.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 from helpers.evaluation.robustness import BACKGROUNDS, CLEAN, CORRUPTED
 from helpers.evaluation.shifts import SHIFTS
 from helpers.judging.arms import Arm, arm, contrast, paired, same_images
@@ -30,7 +31,7 @@ from helpers.studies.relic_views.settings import (
 
 published = partial(studies.published, "relic_views")
 
-ALTERED = 5 * 15  # corrupted versions of each image
+ALTERED = len(CORRUPTIONS) * len(SEVERITIES)  # corrupted versions of each image
 SAME, RANDOM = KINDS.index("mixed same"), KINDS.index("mixed random")
 DRAWS = 1000  # of test images, for the interval of a ratio
 

@@ -74,11 +74,12 @@ def fallen(records: Iterable) -> float:
     records, worst = list(records), 0.0
     for record in records:
         images = record.manifest.get("test_images") or 1
-        for name in ("linear", "knn"):
+        probed = record.config.get("evaluation", {}).get("probe_images") or images
+        for name, read in (("linear", images), ("knn", min(probed, images))):
             if name not in record.metrics or len(curve := record.metrics[name].dropna()) < 2:
                 continue
             best, last = float(curve.max()), float(curve.iloc[-1])
-            error = (sum(share * (100 - share) for share in (best, last)) / images) ** 0.5
+            error = (sum(share * (100 - share) for share in (best, last)) / read) ** 0.5
             if best - last > float(stats.norm.isf(CHANCE / (len(curve) - 1) / len(records))) * error:
                 worst = max(worst, best - last)
     return worst

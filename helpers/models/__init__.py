@@ -1,7 +1,7 @@
 """Encoders by name with stems for small images, heads, weights in and out, what is inside an encoder and what it costs."""
 
 from helpers.models.blocks import at_block, block_names, intermediate
-from helpers.models.build import build_encoder, from_export
+from helpers.models.build import build_encoder, from_export, settled_options
 from helpers.models.catalogue import ENCODERS, resolve_stem
 from helpers.models.encoders import Encoder
 from helpers.models.heads import mlp_head
@@ -25,5 +25,6 @@ __all__ = [
     "parameters",
     "published_counts",
     "resolve_stem",
+    "settled_options",
     "tune",
 ]

@@ -20,17 +20,23 @@ def build_encoder(name: str, image_size: int, *, stem: str = "auto", weights: st
     ViT options: patch, dim, depth, heads, mlp (ratio), dropout, positions ("normal", or "sincos": fixed), pool ("token", "avg",
     "concat"), feature_width; and as MoCo v3 asks: mlp_norm="batch", freeze_patches=True (they keep their random initial weights).
     """
-    spec = find(name)
-    patch = options.pop("patch", None)
-    stem = resolve_stem(name, image_size, stem, patch)
-    full = {**spec.options, **options}
-    if full.get("pool") != "concat" and "feature_width" not in options:
-        full.pop("feature_width", None)  # another pooling asked of an encoder that concatenates: nothing is left to map
-    check_options(name, spec, full)
-    encoder = Encoder(build_net(name, spec, image_size, stem, full), name, stem, image_size, full)
+    stem = resolve_stem(name, image_size, stem, options.get("patch"))
+    full = settled_options(name, options)
+    encoder = Encoder(build_net(name, find(name), image_size, stem, full), name, stem, image_size, full)
     if weights is not None:
         load_weights(encoder, weights)
     return encoder
+
+
+def settled_options(name: str, options: dict) -> dict:
+    """All options of an encoder beside its patch, those that its name stands for included; an error, before anything is built, where one
+    of them cannot be."""
+    spec = find(name)
+    full = {**spec.options, **{key: value for key, value in options.items() if key != "patch"}}
+    if full.get("pool") != "concat" and "feature_width" not in options:
+        full.pop("feature_width", None)  # another pooling asked of an encoder that concatenates: nothing is left to map
+    check_options(name, spec, full)
+    return full
 
 
 def from_export(path: str | Path) -> Encoder:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from helpers.core.errors import UserError, unknown
 from helpers.models.catalogue import Spec, patch_of, trunk_parts
 from helpers.models.slim import check_width, scaled, slim_light, slim_shufflenet, slim_squeezenet, stage_settings, takes_width
-from helpers.models.vit import alter, check_vit_options
+from helpers.models.vit import MISSING, alter, check_vit_options
 
 # Our names for timm's ViT arguments; the pooling options are the Encoder's.
 VIT_ARGUMENTS = {"dim": "embed_dim", "depth": "depth", "heads": "num_heads", "mlp": "mlp_ratio"}
@@ -78,7 +78,9 @@ def check_options(name: str, spec: Spec, options: dict) -> None:
             continue
         if spec.family != "vit":
             more = (", width" if takes_width(name, spec) else "") + (", zero_init_last" if spec.family == "resnet" else "")
-            raise UserError(f"{name} takes no option {key!r}: only feature_norm{more}; ViTs have {', '.join(VIT_OPTIONS)}.")
+            lacks = "its net is taken as its library builds it" if spec.family == "other" else MISSING.get(key)
+            why = f"{lacks}. It takes" if key in MISSING else "only"
+            raise UserError(f"{name} takes no option {key!r}: {why} feature_norm{more}; ViTs have {', '.join(VIT_OPTIONS)}.")
         if key not in VIT_OPTIONS:
             raise unknown(f"option for {name}", key, VIT_OPTIONS)
     if options.get("pool", "token") not in ("token", "avg", "concat"):
@@ -89,9 +91,9 @@ def check_options(name: str, spec: Spec, options: dict) -> None:
     if "feature_width" in options and options.get("pool") != "concat":
         raise UserError(f"{name}: feature_width needs pool='concat', the pooling that it maps to that width.")
     for key in ("dim", "depth", "heads", "mlp", "feature_width"):
-        if key in options and not options[key] > 0:
-            raise UserError(f"{name}: {key}={options[key]!r} must be above 0.")
-    if not 0 <= options.get("dropout", 0) < 1:
+        if key in options and not (isinstance(options[key], int | float) and options[key] > 0):
+            raise UserError(f"{name}: {key}={options[key]!r} must be a number above 0.")
+    if not isinstance(options.get("dropout", 0), int | float) or not 0 <= options.get("dropout", 0) < 1:
         raise UserError(f"{name}: dropout={options['dropout']!r} must be at least 0 and below 1.")
 
 

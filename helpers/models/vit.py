@@ -9,6 +9,11 @@ from helpers.core.errors import UserError, unknown
 
 POSITIONS = ("normal", "sincos")
 MLP_NORMS = ("batch",)
+# Why no convolutional net has them.
+MISSING = {
+    "mlp_norm": "it has no transformer blocks with an MLP whose norm could be replaced",
+    "freeze_patches": "it has no projection of patches to tokens that could be frozen",
+}
 
 
 def check_vit_options(name: str, options: dict) -> None:
@@ -29,6 +34,8 @@ def alter(name: str, net: nn.Module, options: dict) -> None:
         else:
             nn.init.normal_(net.pos_embed)
     if options.get("mlp_norm") == "batch":
+        if not all(hasattr(block, "norm2") for block in net.blocks):
+            raise UserError(f"{name}: its blocks have no norm before the MLP that mlp_norm='batch' could replace. Leave it out.")
         for block in net.blocks:
             block.norm2 = TokenBatchNorm(net.embed_dim)
     if options.get("freeze_patches"):

@@ -17,7 +17,7 @@ from helpers.core.sections import Positive, Section, Share, known, one_of
 from helpers.evaluation.finetune import RECIPES as FINETUNING
 from helpers.evaluation.knn import protocol_setting
 from helpers.methods import METHODS, check_options
-from helpers.models import resolve_stem
+from helpers.models import resolve_stem, settled_options
 from helpers.models.catalogue import find as find_encoder
 from helpers.training import OPTIMIZERS, SCHEDULES
 from helpers.views import RECIPES, ViewSettings
@@ -113,8 +113,11 @@ class Training(Section):
     processes: Positive = 1  # of one CPU that share each batch, gradients averaged; batch statistics are each one's own
     optimizer: one_of("optimizer", OPTIMIZERS) = "radam"
     rate: Annotated[float, Field(gt=0)] | RangeTest | RateTrials = 1e-3
+    rate_batch: Positive | None = None  # the batch that the rate is meant for: it grows in step with the batch; None: it is taken as it is
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    final_weight_decay: Annotated[float, Field(ge=0)] | None = None  # where half a cosine leads it by the last step; None: it stays
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(gt=0, lt=1)] = 0.999  # of the Adam family
     schedule: one_of("schedule", SCHEDULES) = "one_cycle"
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     clip_gradients: Annotated[float, Field(ge=0)] = 0.0  # the longest a step's gradient may be, all parameters together; 0: any
@@ -169,6 +172,8 @@ class Evaluation(Section):
     probe_every: Annotated[int, Field(ge=0)] = 1  # epochs between two kNN probes on test; 0 probes never
     probe: known(protocol_setting) = "knn200_t0.1"  # the protocol of these probes
     probe_bank: Positive | None = None  # train images in the probe's bank; None takes all
+    probe_images: Positive | None = None  # test images that it reads, the same every time; None takes all
+    gradients: bool = False  # keep how long the gradient was at every step: of the first layer, of the rest, of the heads
     untrained: bool = False  # evaluate the encoder before training as well
     maps: Positive | None = 1000  # test images in t-SNE and silhouette; None draws no maps
     every: Positive | None = None  # epochs between two downstream evaluations on the way (frozen, and fine-tuned where asked)
@@ -203,8 +208,9 @@ class RunConfig(Section):
         for name, count in (("data.train_images", self.data.train_images), ("training.epoch_images", self.training.epoch_images)):
             if count is not None and batch > count:
                 raise ValueError(f"training.batch_size = {batch} is larger than {name} = {count}: lower the one or raise the other")
+        encoder = self.encoder
+        settled_options(encoder.name, encoder.options)
         if self.data.image_size is not None:  # else the size is known once the data is read
-            encoder = self.encoder
             resolve_stem(encoder.name, self.data.image_size, encoder.stem, encoder.options.get("patch"))
         if self.data.validation is not None and (self.data.test_images or self.data.label_split):
             raise ValueError("data.validation takes the place of the test set: leave data.test_images and data.label_split out")
@@ -217,6 +223,7 @@ class RunConfig(Section):
                     f"training.batch_size = {batch} is larger than the {images - rate.validation} images that trials of rates train on, as "
                     f"training.rate.validation = {rate.validation} are held out: lower one of them"
                 )
+        _check_training(self.training)
         if batch % self.training.processes:
             raise ValueError(
                 f"training.batch_size = {batch} cannot be shared by training.processes = {self.training.processes}: no rest may be"
@@ -264,12 +271,24 @@ class RunConfig(Section):
     def range_test_config(self) -> dict:
         """All that a range test depends on; not the seed, the number of epochs or what is done with the result."""
         changes = self.changes()
-        training = {k: v for k, v in changes.get("training", {}).items() if k not in ("epochs", "schedule", "warmup_epochs", "average")}
+        unseen = ("epochs", "schedule", "warmup_epochs", "final_weight_decay", "average")
+        training = {k: v for k, v in changes.get("training", {}).items() if k not in unseen}
         if isinstance(self.training.rate, RangeTest):
             training["rate"] = self.training.rate.model_dump(mode="json", exclude_defaults=True, exclude={"factor", "default"})
         data = {k: v for k, v in changes.get("data", {}).items() if k not in ("test_images", "test_split")}
         kept = {k: v for k, v in changes.items() if k in ("encoder", "views", "method")}
         return kept | {"data": data, "training": training}
+
+
+def _check_training(asked: Training) -> None:
+    """An error, before anything is read or built, where what is asked for cannot have a meaning."""
+    for what, epochs in {"run of training": asked.epochs, "trials of training.rate": getattr(asked.rate, "epochs", asked.epochs)}.items():
+        if (warmup := asked.warmup_epochs) > epochs:
+            raise ValueError(f"training.warmup_epochs = {warmup:g} is longer than the {what}.epochs = {epochs}: lower it, or train longer")
+    if asked.beta2 != 0.999 and asked.optimizer in ("sgd", "lars"):
+        raise ValueError(f"training.beta2 = {asked.beta2:g}: {asked.optimizer} has no second beta; leave it out, or take adamw or lamb")
+    if asked.rate_batch and isinstance(asked.rate, RangeTest):
+        raise ValueError("training.rate_batch: a range test finds the rate at the very batch that is trained; leave it out")
 
 
 def slug(name: str) -> str:

@@ -18,12 +18,18 @@ from helpers.training import range_test
 
 
 def find_rate(config: RunConfig, device: torch.device, stop=lambda: None) -> tuple[float, dict]:
-    """The maximum rate a config asks for, and how it was found."""
+    """The maximum rate a config asks for, and how it was found; in step with the batch where the config says for which it is meant."""
     asked = config.training.rate
-    if isinstance(asked, RateTrials):
-        return _best_of(config, device, stop)
-    if not isinstance(asked, RangeTest):
-        return asked, {"rate": asked, "from": "given"}
+    if isinstance(asked, RangeTest):
+        return _tested(config, asked, device, stop)
+    rate, how = _best_of(config, device, stop) if isinstance(asked, RateTrials) else (asked, {"rate": asked, "from": "given"})
+    if not (meant := config.training.rate_batch):
+        return rate, how
+    scaled = rate * config.training.batch_size * config.training.accumulate / meant
+    return scaled, how | {"rate": scaled, "asked": rate, "for a batch of": meant}
+
+
+def _tested(config: RunConfig, asked: RangeTest, device: torch.device, stop) -> tuple[float, dict]:
     with run.alone(config.range_test_id, stop):
         record = records.find(config.range_test_id) or _run_range_test(config, asked, device, stop)
     found = record.evaluations["range_test"]["rate_at_minimum"]

@@ -66,7 +66,7 @@ def build(config: RunConfig, device: torch.device, seed: int | None = None) -> t
 
 
 def settings_of(config: RunConfig, rate: float) -> TrainSettings:
-    asked = config.training.model_dump(exclude={"rate", "batch_size", "epoch_images", "processes"})
+    asked = config.training.model_dump(exclude={"rate", "rate_batch", "batch_size", "epoch_images", "processes"})
     return TrainSettings(rate=rate, seed=config.seed, **asked)
 
 
@@ -139,6 +139,7 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop, others: C
         "probe": follow_of(config, images, device, downstream, labels, meter),
         "report": EpochReport(config.id),
         "stop": stop,
+        "trace": config.evaluation.gradients,
     }
     with others.meet(parts) if others else nullcontext():
         training = Training(method, batches, settings_of(config, rate), device, **parts)
@@ -167,7 +168,8 @@ def _train_and_evaluate(config: RunConfig, device: torch.device, stop, others: C
         manifest=manifest(config, started, meter, device, metrics) | described,
         metrics=metrics,
         evaluations=stages.evaluations,
-        arrays=stages.arrays if config.data.validation is None else {},  # a trial is read for its accuracy alone
+        # a trial is read for its accuracy alone
+        arrays=stages.arrays | _traced(training) if config.data.validation is None else {},
     )
     remove(folder)
     return record
@@ -184,6 +186,13 @@ def _before(config: RunConfig, images: Material, method: Method, device: torch.d
         evaluations["finetune_untrained"] = told["finetune"]
         arrays["finetune_untrained.predictions"] = predictions["finetune.predictions"]
     return evaluations, arrays
+
+
+def _traced(training: Training) -> dict[str, np.ndarray]:
+    """How long the gradient of each part was, step by step; in half precision its logarithm keeps three digits."""
+    steps = np.array(training.traced, dtype=float).reshape(len(training.traced), len(training.parts)).T
+    with np.errstate(divide="ignore"):
+        return {name: np.log10(row).astype(np.float16) for name, row in zip(training.parts, steps, strict=True)}
 
 
 def _readouts(config: RunConfig, images: Material, method: Method, device: torch.device) -> Found:

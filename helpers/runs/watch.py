@@ -32,8 +32,7 @@ def _probe(config: RunConfig, images: Material, device: torch.device):
     every = config.evaluation.probe_every
     if not every:
         return None
-    bank = config.evaluation.probe_bank
-    known = images.labelled if bank is None or bank >= len(images.labelled) else images.labelled[:: len(images.labelled) // bank][:bank]
+    known, asked = _spread(images.labelled, config.evaluation.probe_bank), _spread(images.test_indices, config.evaluation.probe_images)
     setting = knn.protocol_setting(config.evaluation.probe)
     if len(known) < setting[0]:
         return None  # a kNN of fewer neighbours would be another measure under the same name
@@ -43,9 +42,14 @@ def _probe(config: RunConfig, images: Material, device: torch.device):
             return {"knn": float("nan"), "probe_seconds": 0.0}
         started = time.perf_counter()
         read = functools.partial(extract, method.encoder, method.views, device=device, precision=config.training.precision)
-        train, test = read(images.bank, indices=known), read(images.test, indices=images.test_indices)
+        train, test = read(images.bank, indices=known), read(images.test, indices=asked)
         guess = knn.predict(train.x, train.y, test.x, *setting)
         accuracy = (guess == test.y).float().mean().item() * 100
         return {"knn": accuracy, "probe_seconds": round(time.perf_counter() - started, 3)}
 
     return probe
+
+
+def _spread(indices, count: int | None):
+    """So many of them, evenly spread; all where there are no more."""
+    return indices if count is None or count >= len(indices) else indices[:: len(indices) // count][:count]

@@ -163,6 +163,9 @@ def opened(name: str, values: dict) -> Study:
         raise unknown("reading", reading, settings.READINGS)
     given = {key: value for key, value in values.items() if key not in CONTROLS}
     usual = preset_values(name, preset, reading)
+    for key in getattr(settings, "LAID_OVER", ()):  # groups of settings of which only what differs need be named
+        if isinstance(given.get(key), dict) and isinstance(usual.get(key), dict):
+            given[key] = usual[key] | given[key]
     wanted = usual | given
     if usual.get("decide") and not _flag("decide", wanted["decide"]):
         given |= {"judged once": True}  # what was looked at again and again must not stand beside it at a fixed level

@@ -22,33 +22,15 @@ from helpers.training.compiled import compiled
 from helpers.training.gradients import settled
 from helpers.training.group import Group
 from helpers.training.growing import Growing
-from helpers.training.optimizers import build_optimizer, set_rate
-from helpers.training.schedules import schedule_point
+from helpers.training.optimizers import build_optimizer, set_decay, set_rate
+from helpers.training.schedules import decay_at, schedule_point
+from helpers.training.settings import TrainSettings
 from helpers.training.stopping import Stopped
-from helpers.training.watch import spread_and_rank
+from helpers.training.watch import gradient_parts, spread_and_rank
 
 CHECK_EVERY = 50  # steps between two looks at the losses; each look waits for the device
-POSITION = ("epoch", "step", "total", "seconds", "first_loss")  # of a run, as its checkpoint has them
+POSITION = ("epoch", "step", "total", "seconds", "first_loss", "traced")  # of a run, as its checkpoint has them
 EXPLODED = 1e4  # a loss this many times its first value will not come back
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    epochs: int
-    optimizer: str = "adamw"
-    rate: float = 1e-3
-    weight_decay: float = 0.0
-    momentum: float = 0.9
-    schedule: str = "one_cycle"
-    warmup_epochs: float = 0.0
-    clip_gradients: float = 0.0  # the longest that the gradient of a step may be, all parameters together; 0 leaves it as it is
-    accumulate: int = 1  # batches gathered into one step; their negatives are shared
-    precision: str = "auto"  # of core.devices.PRECISIONS
-    compile: bool = False  # pays back after some hundreds of steps on a GPU, seldom on a CPU
-    average: float = 0.0  # momentum of the average of the encoder that is read; 0 reads the encoder itself
-    sizes: tuple[tuple[float, int], ...] = ()  # (share of the epochs, side): views of that side from there on; none: the recipe's
-    seed: int = 0
-    checkpoint_seconds: float = 60.0
 
 
 @dataclass
@@ -64,6 +46,7 @@ class Training:
     report: Callable[[dict, int], None] = lambda row, epochs: None
     stop: Callable[[], str | None] = lambda: None
     group: Group | None = None  # the processes that share each batch, where there are several
+    trace: bool = False  # keep how long the gradient was at every step, part by part
     metrics: list[dict] = field(default_factory=list)
     epoch: int = 0
     step: int = 0  # of the whole run
@@ -86,7 +69,7 @@ class Training:
         self.method.to(self.device, memory_format=torch.preserve_format if self.plain else torch.channels_last)
         if not self.plain:
             tune(self.method, self.device)
-        given = {key: getattr(s, key) for key in ("rate", "weight_decay", "momentum", "precision")}
+        given = {key: getattr(s, key) for key in ("rate", "weight_decay", "momentum", "beta2", "precision")}
         self.optimizer = build_optimizer(s.optimizer, self.method.parameter_groups(), **given)
         compile = s.compile and not self.plain
         self.encode_outputs = compiled(self.method, self.device, graphs=s.accumulate == 1) if compile else self.method.embed
@@ -95,6 +78,8 @@ class Training:
         self.views = Growing(self.method, s.sizes, s.epochs)
         self.losses: list[torch.Tensor] = []  # of this epoch, on the device until somebody has to look
         self.logs: list[dict] = []
+        self.parts = gradient_parts(self.method) if self.trace else {}
+        self.traced: list[list[float]] = []  # of every step in the epochs that are done, a number for each of the parts
         self.first_loss: float | None = None
         self.seconds = 0.0  # of training in this epoch
         self.first_step_seconds: float | None = None  # of this process: what compiling and first allocations add is in it
@@ -136,6 +121,8 @@ class Training:
     def _step(self, group: list) -> None:
         point = self._point(self.step)
         set_rate(self.optimizer, self.settings.rate * point.factor, point.momentum, maximum=self.settings.rate)
+        if self.settings.final_weight_decay is not None:
+            set_decay(self.optimizer, decay_at(self.step, self.total, self.settings.weight_decay, self.settings.final_weight_decay))
         self.take(group)
 
     def take(self, group: list) -> None:
@@ -144,7 +131,7 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         with self._memory_named():
             loss, logs = self._backward(group)
-            logs = logs | settled(self.method, self.group, self.settings.clip_gradients)
+            logs = logs | settled(self.method, self.group, self.settings.clip_gradients, self.parts)
             self.optimizer.step()
         if self.first_step_seconds is None:
             wait(self.device)
@@ -194,6 +181,8 @@ class Training:
         losses = self._check()
         row = {"epoch": self.epoch + 1, "step": self.step, "loss": losses.mean().item(), "rate": self.optimizer.param_groups[0]["lr"]}
         row |= {key: torch.stack([log[key] for log in self.logs]).mean().item() for key in self.logs[0]}
+        if self.parts:
+            self.traced += torch.stack([torch.stack([log[name] for name in self.parts]) for log in self.logs]).tolist()
         row["seconds"] = round(self.seconds + time.perf_counter() - started, 3)
         row |= spread_and_rank(self.embedding)
         if self.probe is not None:
@@ -286,7 +275,7 @@ class Training:
         if self.averaged:
             self.averaged.load(state["averaged"])
         for name in POSITION:
-            setattr(self, name, position[name])
+            setattr(self, name, position.get(name, getattr(self, name)))
         self.metrics = state["metrics"]
         self.losses = list(state["losses"].to(self.device)) if state["losses"] is not None else []
         self.logs = [{key: value.to(self.device) for key, value in log.items()} for log in state["logs"]]

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from helpers.methods import Method
-from helpers.training.loop import Training, TrainSettings
+from helpers.training.loop import Training
 from helpers.training.optimizers import set_rate
+from helpers.training.settings import TrainSettings
 from helpers.training.stopping import Stopped
 
 SMOOTHING = 0.95  # weight of the past in the running mean of the loss, in a long test

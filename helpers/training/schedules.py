@@ -47,3 +47,8 @@ SCHEDULES: dict[str, Callable[[int, int, int], Point]] = {"one_cycle": one_cycle
 
 def schedule_point(name: str, step: int, total: int, warmup: int = 0) -> Point:
     return pick("schedule", name, SCHEDULES)(step, total, warmup)
+
+
+def decay_at(step: int, total: int, first: float, last: float) -> float:
+    """The weight decay of a step where half a cosine leads it from the first value to the last."""
+    return _cosine(first, last, step / max(total - 1, 1))

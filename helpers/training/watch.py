@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from helpers.methods import Method
+from helpers.models.catalogue import find
 
 NARROW = 0.02  # of the spread that directions drawn at random would have; features behind a ReLU, which share a direction, reach 0.15
 FLAT = 1.5  # directions
@@ -37,3 +38,31 @@ def first_layer_gradient(method: Method) -> torch.Tensor:
     if not gradients:
         return torch.zeros((), device=next(method.parameters()).device)
     return torch.stack([g.detach().float().norm() for g in gradients]).norm()
+
+
+def gradient_parts(method: Method) -> dict[str, list[torch.nn.Parameter]]:
+    """What learns, by where it lies and under the names that the log has: the first layer, a ViT's first block, the rest of the encoder,
+    and the heads behind it. Parts of which nothing learns are left out."""
+    encoder = method.encoder
+    blocks = getattr(getattr(encoder, "net", None), "blocks", None)
+    chosen = {"gradient.first_layer": encoder.first_layer.parameters()}
+    if blocks is not None and find(encoder.name).family == "vit":
+        chosen["gradient.first_block"] = blocks[0].parameters()
+    chosen |= {"gradient.rest": encoder.parameters(), "gradient.heads": method.parameters()}
+    parts, seen = {}, set()
+    for name, parameters in chosen.items():
+        own = [p for p in parameters if p.requires_grad and id(p) not in seen]
+        seen |= {id(p) for p in own}
+        if own:
+            parts[name] = own
+    return parts
+
+
+def gradient_norms(parts: dict[str, list[torch.nn.Parameter]]) -> dict[str, torch.Tensor]:
+    """The norm of the gradient that reached each part; nothing here waits for the device."""
+    found = {}
+    for name, parameters in parts.items():
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norms = torch._foreach_norm(gradients) if gradients else [torch.zeros((), device=parameters[0].device)]
+        found[name] = torch.stack(norms).float().norm()
+    return found

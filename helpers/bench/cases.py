@@ -62,5 +62,7 @@ def default_cases(device: torch.device) -> list[Case]:
         wanted = [(net, batch) for net in ("resnet18", "resnet50") for batch in (512, 128)]
         wanted += [(net, batch) for net in ("vit_tiny", "convnext_tiny") for batch in (256, 128)]
         wanted += [("resnet18", 256), ("mobilenetv2", 256)]
-    several = [make_case("relic_v2", "resnet_tiny", "stride2", 32, 128)] if device.type != "cuda" else []
+    several = [make_case("moco_v3", "vit_tiny", "patch8", 32, 128)]
+    if device.type != "cuda":
+        several.append(make_case("relic_v2", "resnet_tiny", "stride2", 32, 128))
     return [make_case("simclr", net, "auto", 32, batch) for net, batch in wanted] + several

@@ -248,10 +248,12 @@ def test_cases_are_read_from_words_and_have_defaults():
         "mobilenetv2",
         "vit_tiny",
         "convnext_tiny",
+        "vit_tiny",
         "resnet_tiny",
     ]
     several = bench_cases.default_cases(CPU)[-1].build()
     assert several.views.settings.count == 4 and several.views.settings.small == 2 and several.views.settings.mask > 0
+    assert all("moco_v3" in {c.method for c in bench_cases.default_cases(torch.device(kind))} for kind in ("cpu", "cuda"))
     on_gpu = {(c.backbone, c.batch) for c in bench_cases.default_cases(torch.device("cuda"))}
     assert {("resnet18", 512), ("resnet50", 128), ("vit_tiny", 128), ("convnext_tiny", 128), ("mobilenetv2", 256)} <= on_gpu
     with pytest.raises(UserError, match="resnet18"):

@@ -27,6 +27,10 @@ TOY = {
     | {"training": {"epochs": 2, "batch_size": 100, "optimizer": "adam", "schedule": "constant"}},
     "lightweight_architectures": FEW
     | {"epochs": 1, "nets": ["ShuffleNetV2"], "plain_nets": [], "map_images": 30, "techniques": ["Split-Brain", "SimCLR", "BYOL"]},
+    "moco_v3_stability": {"train_images": 96, "test_images": 60, "transfer_epochs": 1, "transfer_steps": 1}
+    | {"line": {"batch_size": 32, "short": 1, "long": 2, "options": {name: {"queue": 64} for name in ("MoCo v1", "MoCo v2", "MoCo v2+")}}}
+    | {"vit": {"epochs": 8, "epoch_images": 32, "batches": [16, 32], "rates": {"AdamW": [0.002, 0.008], "LAMB": [0.004, 0.016]}}}
+    | {"transfer": [{"dataset": "embedded", "options": {"train": 60, "test": 40}}]},
     "relic_views": {"train_images": 100, "test_images": 60, "data_options": {"background": "own", "train": 100, "test": 60}, "epochs": 1}
     | {"batch_size": 32, "robust_images": 30, "transfer_epochs": 1}
     | {"transfer": [{"dataset": "embedded", "options": {"train": 60, "test": 40}}]},
@@ -136,6 +140,19 @@ def test_lightweight_architectures(execute):
     shown = cells["BYOL", "ShuffleNetV2", "frozen, linear probe"]
     assert float(shown["ours, last"]) >= 0 and shown["published (maximum)"].startswith("71")
     assert not cells["MoCo v2", "ShuffleNetV2", "frozen, linear probe"]["ours, last"]
+
+
+@pytest.mark.slow
+def test_moco_v3_stability(execute):
+    folder = execute("moco_v3_stability")
+    whole("moco_v3_stability", folder)
+    line = {(row["method"], row["schedule"]): row for row in rows(folder / "line_table.csv")}
+    assert all(float(line[method, "long"]["accuracy"]) > 0 for method in ("InstDisc", "MoCo v2+", "MoCo v3"))
+    assert {row["start"] for row in rows(folder / "transfer_table.csv") if row["source"] == "ours"} == {
+        "MoCo v3",
+        "supervised",
+        "untrained",
+    }
 
 
 @pytest.mark.slow

@@ -41,6 +41,7 @@ from helpers.training.epoch_report import EpochReport
 from helpers.training.watch import collapsed
 from helpers.views import make_views
 
+MOST_STEPS = 20_000  # of which a record keeps how long the gradient was
 CKA_IMAGES = 500  # test images whose features are kept, the same for every run, to compare encoders
 
 
@@ -189,8 +190,12 @@ def _before(config: RunConfig, images: Material, method: Method, device: torch.d
 
 
 def _traced(training: Training) -> dict[str, np.ndarray]:
-    """How long the gradient of each part was, step by step; in half precision its logarithm keeps three digits."""
+    """How long the gradient of each part was, step by step; in half precision its logarithm keeps three digits. Of a run of more than
+    MOST_STEPS it is the longest of so many steps in a row, as a record is small."""
     steps = np.array(training.traced, dtype=float).reshape(len(training.traced), len(training.parts)).T
+    each = -(-len(training.traced) // MOST_STEPS) or 1
+    if each > 1:
+        steps = np.maximum.reduceat(steps, np.arange(0, steps.shape[1], each), axis=1)
     with np.errstate(divide="ignore"):
         return {name: np.log10(row).astype(np.float16) for name, row in zip(training.parts, steps, strict=True)}
 

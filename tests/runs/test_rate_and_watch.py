@@ -10,6 +10,7 @@ import torch
 from helpers.core.errors import UserError
 from helpers.judging.competence import fallen
 from helpers.runs import rates, watch
+from helpers.runs import run as runs_run
 from helpers.runs.config import RunConfig
 from helpers.runs.material import material
 from helpers.runs.run import build, run, settings_of
@@ -198,3 +199,13 @@ def test_a_fall_on_the_way_is_held_against_the_images_it_was_read_on(probed, ima
         metrics=pd.DataFrame({"knn": [50.0, 60.0, 58.0, 55.0]}),
     )
     assert fallen([record]) == points
+
+
+def test_of_a_long_run_the_longest_gradient_of_some_steps_in_a_row_is_kept(monkeypatch):
+    monkeypatch.setattr(runs_run, "MOST_STEPS", 4)
+    training = SimpleNamespace(traced=[[10.0**step, 1.0] for step in (0, 2, 1, -1, 3, 0, 1)], parts={"one": [], "two": []})
+    kept = runs_run._traced(training)
+    assert kept["one"].tolist() == [2, 1, 3, 1] and kept["two"].tolist() == [0, 0, 0, 0]
+    monkeypatch.setattr(runs_run, "MOST_STEPS", 7)
+    assert runs_run._traced(training)["one"].tolist() == [0, 2, 1, -1, 3, 0, 1]
+    assert runs_run._traced(SimpleNamespace(traced=[], parts={})) == {}

@@ -134,7 +134,9 @@ def m1(cells, readout):
 def m2(cells, readout):
     """The highest rate is the highest at which both have learned: where one has not, there is no gain to speak of."""
     pairs = {rate: [vit(cells, ADAMW, rate, patches) for patches in (FROZEN, LEARNED)] for rate in rates(cells, ADAMW)}
-    learned = [rate for rate, pair in pairs.items() if all(each.records and not each.doubts(readout) for each in pair)]
+    if unrun := [f"{rate:g}" for rate, pair in pairs.items() if not all(each.records for each in pair)]:
+        raise Undecided(f"nothing was run at rate {', '.join(unrun)}")
+    learned = [rate for rate, pair in pairs.items() if not any(each.doubts(readout) for each in pair)]
     if not learned or min(pairs) not in learned or len(learned) < 2:
         raise Undecided("frozen and learned patches have both learned at fewer than two rates, the lowest among them")
     high, low = max(learned), min(pairs)

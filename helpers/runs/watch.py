@@ -3,6 +3,7 @@
 import functools
 import time
 
+import numpy as np
 import torch
 
 from helpers.evaluation import extract, knn
@@ -32,7 +33,8 @@ def _probe(config: RunConfig, images: Material, device: torch.device):
     every = config.evaluation.probe_every
     if not every:
         return None
-    known, asked = _spread(images.labelled, config.evaluation.probe_bank), _spread(images.test_indices, config.evaluation.probe_images)
+    known, tests, count = _spread(images.labelled, config.evaluation.probe_bank), images.test_indices, config.evaluation.probe_images
+    asked = tests if count is None or count >= len(tests) else tests[np.linspace(0, len(tests), count, endpoint=False).astype(int)]
     setting = knn.protocol_setting(config.evaluation.probe)
     if len(known) < setting[0]:
         return None  # a kNN of fewer neighbours would be another measure under the same name
@@ -51,5 +53,5 @@ def _probe(config: RunConfig, images: Material, device: torch.device):
 
 
 def _spread(indices, count: int | None):
-    """So many of them, evenly spread; all where there are no more."""
+    """So many of them, all where there are no more: evenly spread where these are no more than half, else the first ones."""
     return indices if count is None or count >= len(indices) else indices[:: len(indices) // count][:count]

@@ -275,7 +275,7 @@ class Training:
         if self.averaged:
             self.averaged.load(state["averaged"])
         for name in POSITION:
-            setattr(self, name, position.get(name, getattr(self, name)))
+            setattr(self, name, position[name] if name != "traced" else position.get(name, []))  # older ones have no trace
         self.metrics = state["metrics"]
         self.losses = list(state["losses"].to(self.device)) if state["losses"] is not None else []
         self.logs = [{key: value.to(self.device) for key, value in log.items()} for log in state["logs"]]

@@ -15,6 +15,7 @@ from tests.oddities import odd_folder
 
 MUON = {"epochs": 1, "batch_size": 32, "optimizer": "muon", "rate": 0.02}
 FEW = {"train_images": 64, "test_images": 40}
+QUEUES = {name: {"queue": 64} for name in ("MoCo v1", "MoCo v2", "MoCo v2+")}
 TOY = {
     "backbone_contest": FEW
     | {"epochs": 1, "batch_size": 32, "backbones": ["ResNet"], "optimizers": ["RAdam @3/8"], "range_steps": 10, "headline": None},
@@ -28,8 +29,8 @@ TOY = {
     "lightweight_architectures": FEW
     | {"epochs": 1, "nets": ["ShuffleNetV2"], "plain_nets": [], "map_images": 30, "techniques": ["Split-Brain", "SimCLR", "BYOL"]},
     "moco_v3_stability": {"train_images": 96, "test_images": 60, "transfer_epochs": 1, "transfer_steps": 1}
-    | {"line": {"batch_size": 32, "short": 1, "long": 2, "options": {name: {"queue": 64} for name in ("MoCo v1", "MoCo v2", "MoCo v2+")}}}
-    | {"vit": {"epochs": 8, "epoch_images": 32, "batches": [16, 32], "rates": {"AdamW": [0.002, 0.008], "LAMB": [0.004, 0.016]}}}
+    | {"line": {"batch_size": 32, "short": 1, "long": 2, "options": QUEUES | {"SwAV": {"queue": 64, "prototypes": 32}}}}
+    | {"vit": {"epochs": 9, "epoch_images": 32, "batches": [16, 32], "rates": {"AdamW": [0.002, 0.008], "LAMB": [0.004, 0.016]}}}
     | {"transfer": [{"dataset": "embedded", "options": {"train": 60, "test": 40}}]},
     "relic_views": {"train_images": 100, "test_images": 60, "data_options": {"background": "own", "train": 100, "test": 60}, "epochs": 1}
     | {"batch_size": 32, "robust_images": 30, "transfer_epochs": 1}
@@ -147,7 +148,7 @@ def test_moco_v3_stability(execute):
     folder = execute("moco_v3_stability")
     whole("moco_v3_stability", folder)
     line = {(row["method"], row["schedule"]): row for row in rows(folder / "line_table.csv")}
-    assert all(float(line[method, "long"]["accuracy"]) > 0 for method in ("InstDisc", "MoCo v2+", "MoCo v3"))
+    assert all(float(row["accuracy"]) > 0 for row in line.values()), "every method was trained after every schedule"
     assert {row["start"] for row in rows(folder / "transfer_table.csv") if row["source"] == "ours"} == {
         "MoCo v3",
         "supervised",

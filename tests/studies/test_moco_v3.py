@@ -151,11 +151,11 @@ def test_trials_read_training_images_held_out_and_no_test_image(s):
     tried = [(place, config_of(s, place)) for place in places(s) if place.part == "rates"]
     assert all(config.data.validation == s.tried.validation and config.data.test_images is None for _, config in tried)
     assert all(not config.evaluation.gradients and not config.evaluation.probe_every for _, config in tried)
-    of_line = {(place.arm, config.training.rate) for place, config in tried if place.arm}
+    of_line = {(place.arm, config.training.rate) for place, config in tried if place.arm in LINE}
     assert of_line == {(method, rate) for method in LINE for rate in s.tried.line}, "as many for each"
-    of_vits = {(place.optimizer, config.training.rate) for place, config in tried if not place.arm}
+    of_vits = {(place.arm or place.optimizer, config.training.rate) for place, config in tried if place.arm not in LINE}
     assert of_vits == {(name, rate) for name, rates in s.tried.vit.items() for rate in rates}
-    assert {config.training.epochs for place, config in tried if not place.arm} == {s.tried.vit_epochs}
+    assert {config.training.epochs for place, config in tried if place.arm not in LINE} == {s.tried.vit_epochs}
     trained = config_of(s, usual_place(s))
     tested = next(config for place, config in tried if place.optimizer == ADAMW and place.rate == RATES[ADAMW][0])
     assert tested.encoder == trained.encoder and tested.method == trained.method and tested.views == trained.views
@@ -252,7 +252,7 @@ IMPOSSIBLE = [
     ({"vit": {"warmup_epochs": 31, "epochs": 30}}, "warmup_epochs = 31 is longer than the run of epochs = 30: lower it"),
     ({"vit": {"others": {SUPERVISED: 0.1, "dino": 0.1}}}, "method of others 'dino'.*'DINO'"),
     ({"vit": {"batches": []}}, "batches"),
-    ({"vit": {"epochs": 6, "warmup_epochs": 1}}, "vit.epochs = 6: .*greater than or equal to 8"),
+    ({"vit": {"epochs": 6, "warmup_epochs": 1}}, "vit.epochs = 6: .*greater than 8"),
     ({"vit": {"epoch": 3}}, "'epoch'.*epochs"),
     ({"line": {"rates": LINE_RATES | {"MoCo v4": 0.1}}}, "method of rates 'MoCo v4'.*MoCo v"),
     ({"line": {"options": {"SimSam": {}}}}, "method of options 'SimSam'.*'SimSiam'"),
@@ -284,9 +284,12 @@ def test_a_group_names_what_differs_and_the_rest_stays_the_presets():
 
 
 def test_a_net_that_cannot_have_a_change_is_named_before_the_first_run(s):
-    drawn = {"dataset": "embedded", "image_size": None, "train_images": 2048, "transfer": []}
+    few = {"options": {method: {"queue": 1024} for method in (V1, V2, V2_PLUS)}}
+    drawn = {"dataset": "embedded", "image_size": None, "train_images": 2048, "transfer": [], "line": few}
     runs.check(settings(**drawn))
-    with pytest.raises(UserError, match="vit: .*sincos.*that 4 divides, and it is 66"):
+    with pytest.raises(UserError, match="line, MoCo v1: queue = 4096 is larger than the 2048 training images"):
+        runs.check(settings(**drawn | {"line": {}}))
+    with pytest.raises(UserError, match="stability, fixed sin-cos.*sincos.*that 4 divides, and it is 66"):
         runs.check(settings(**drawn, vit={"net": {"name": "vit_micro", "options": {"dim": 66, "heads": 2}}}))
     with pytest.raises(UserError, match="stability, AdamW: .*batch_size = 4096 is larger than training.epoch_images = 2048"):
         cell_of(s, usual_place(s, batch=4096))

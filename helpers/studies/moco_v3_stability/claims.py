@@ -9,8 +9,8 @@ import pandas as pd
 from helpers import studies
 from helpers.judging.arms import Arm, arm, contrast, hits, paired, ranking, same_images
 from helpers.judging.claims import Undecided, judge_study
-from helpers.judging.competence import REASONS
-from helpers.judging.dips import area_lost
+from helpers.judging.competence import FALLEN, REASONS
+from helpers.judging.dips import deepest
 from helpers.judging.statistics import Estimate, of_draws, paired_difference, resample_images
 from helpers.runs.transfer import find
 from helpers.studies.moco_v3_stability import transfers
@@ -33,6 +33,7 @@ from helpers.studies.moco_v3_stability.settings import middle as lower_middle
 
 published = partial(studies.published, "moco_v3_stability")
 
+ALIKE = 1.2  # by which the logarithm of highest over lowest rate may differ between two optimizers
 DRAWS = 2000  # of test images, for the interval of what is no mean over them
 SCHEDULES = {SHORT: "100", LONG: "800"}  # the published epochs that stand for them
 
@@ -100,9 +101,10 @@ def curve(record) -> tuple[np.ndarray, int]:
     return record.metrics["knn"].to_numpy(dtype=float), min(asked or total, total)
 
 
-def lost(record) -> float:
-    """What dips took from a run: points below its best, averaged over its readings."""
-    return area_lost(*curve(record))
+def depth(record) -> float:
+    """Of a run's deepest dip, in points. The last reading is left out: it is what is lost in the end, and no dip on the way to that."""
+    values, images = curve(record)
+    return deepest(values[:-1], images)
 
 
 # -- claims -------------------------------------------------------------------------------------------------------------
@@ -117,18 +119,26 @@ def accuracies(rows: list, readout: str) -> np.ndarray:
 
 
 def m1(cells, readout):
-    """Rank correlations are no means over images, so each draw of images makes final accuracies of its own."""
-    arms = [*at_rates(cells, ADAMW), *at_rates(cells, ADAMW, FROZEN), *at_rates(cells, LAMB)]
+    """Within each group of runs that differ by their rate alone, so that nothing else that differs is taken for a dip's doing. Rank
+    correlations are no means over images, so each draw of images makes final accuracies of its own."""
+    groups = [at_rates(cells, ADAMW), at_rates(cells, ADAMW, FROZEN), at_rates(cells, LAMB)]
+    ends = np.cumsum([len(group) for group in groups])[:-1]
 
     def estimate(rows) -> Estimate:
-        taken = np.array([[lost(record) for record in row] for row in rows])
-        if not taken.any():
+        depths = np.array([[depth(record) for record in row] for row in rows])
+        if not depths.any():
             raise Undecided("no run dips at any rate")
-        told = accuracies(rows, readout)
-        points = -np.stack([spearman(told[:, seed], each) for seed, each in enumerate(taken)], axis=1)
+        told = np.split(accuracies(rows, readout), ends, axis=2)
+        points = np.mean(
+            [
+                [-spearman(found[:, seed], each) for seed, each in enumerate(taken)]
+                for found, taken in zip(told, np.split(depths, ends, axis=1), strict=True)
+            ],
+            axis=0,
+        ).T
         return of_draws(points[0], points[1:])
 
-    return [paired("minus Spearman of area lost and accuracy", arms, estimate, readout)]
+    return [paired("minus Spearman of depth and accuracy", [each for group in groups for each in group], estimate, readout)]
 
 
 def m2(cells, readout):
@@ -136,7 +146,8 @@ def m2(cells, readout):
     pairs = {rate: [vit(cells, ADAMW, rate, patches) for patches in (FROZEN, LEARNED)] for rate in rates(cells, ADAMW)}
     if unrun := [f"{rate:g}" for rate, pair in pairs.items() if not all(each.records for each in pair)]:
         raise Undecided(f"nothing was run at rate {', '.join(unrun)}")
-    learned = [rate for rate, pair in pairs.items() if not any(each.doubts(readout) for each in pair)]
+    shared = set.intersection(*(set(each.records) for pair in pairs.values() for each in pair))
+    learned = [rate for rate, pair in pairs.items() if not any(each.doubts(readout, sorted(shared)) for each in pair)]
     if not learned or min(pairs) not in learned or len(learned) < 2:
         raise Undecided("frozen and learned patches have both learned at fewer than two rates, the lowest among them")
     high, low = max(learned), min(pairs)
@@ -155,8 +166,12 @@ def m4(cells, readout):
 
 def m5(cells, readout):
     """A spread is no mean over images either."""
-    pairs = [at_rates(cells, optimizer) for optimizer in (LAMB, ADAMW)]
-    told = " − ".join(f"{name} (over {', '.join(f'{rate:g}' for rate in rates(cells, name))})" for name in (LAMB, ADAMW))
+    asked = {optimizer: rates(cells, optimizer) for optimizer in (LAMB, ADAMW)}
+    pairs = [at_rates(cells, optimizer) for optimizer in asked]
+    apart = [np.log(each[-1] / each[0]) for each in asked.values()]
+    if len({len(each) for each in asked.values()}) > 1 or max(apart) > ALIKE * min(apart):
+        raise Undecided("a spread over more rates, or over rates further apart, is no measure of the optimizer: give both as many")
+    told = " − ".join(f"{name} (over {', '.join(f'{rate:g}' for rate in each)})" for name, each in asked.items())
 
     def estimate(rows) -> Estimate:
         found = 100 * accuracies(rows, readout)
@@ -172,7 +187,7 @@ def m6(cells, readout):
     if len(found) < 3:
         raise Undecided(f"{len(found)} batches have no middle")
     rate = middle(rates(cells, ADAMW))
-    most = vit(cells, ADAMW, rate, batch=found[-1], excused=REASONS)  # that it teaches nothing is what is claimed
+    most = vit(cells, ADAMW, rate, batch=found[-1], excused=(FALLEN,))  # that it loses on the way is what is claimed
     best = vit(cells, ADAMW, rate, batch=middle(found))
     return [contrast(f"batch {middle(found):,} − {found[-1]:,}", [(best, 1.0), (most, -1.0)], readout)]
 

@@ -80,9 +80,13 @@ def dips_of(record) -> list[Dip] | None:
 
 
 def norms(record, part: str) -> np.ndarray | None:
-    """How long a part's gradient was at every step; None of a part in which nothing learns, or of which nothing was kept."""
+    """How long a part's gradient was at every step; None of a part in which nothing learns, or of which nothing was kept. Of very long
+    runs a record keeps the longest of some steps in a row, which here stands for each of them."""
     kept = record.arrays.get(PARTS[part])
-    return None if kept is None else 10.0 ** np.asarray(kept, dtype=float)
+    if kept is None:
+        return None
+    total = max(int(record.metrics["step"].iloc[-1]), len(kept))
+    return np.repeat(10.0 ** np.asarray(kept, dtype=float), -(-total // len(kept)))[:total]
 
 
 def lag_of(records: list, first: str, other: str) -> tuple[float | None, int]:
@@ -202,7 +206,7 @@ def _lengths(ax: Axes, found: Arm, part: str, colour: str) -> int:
 
 
 def lost_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
-    """A mark a run: what it reached against what dips took from it on the way."""
+    """A mark a run: what it reached against how deep it dipped on the way."""
     figure, ((ax,),) = canvas(height=4.6, width=8)
     for place, found in every_vit(cells, s):
         rates = s.vit.rates[place.optimizer]
@@ -212,11 +216,11 @@ def lost_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
             marker = OTHER_MARKS["one thing changed" if place.arm else "another batch"]
         for record in found.records.values():
             if dips_of(record) is not None and "top1" in record.evaluations.get(s.readout, {}):
-                ax.plot(claims.lost(record), record.evaluations[s.readout]["top1"], marker, color=colour, mec="white", mew=0.5, ms=7)
+                ax.plot(claims.depth(record), record.evaluations[s.readout]["top1"], marker, color=colour, mec="white", mew=0.5, ms=7)
     runs = len(ax.lines)
     if not runs:
         say_missing(ax, "runs that were read often enough on the way")
-    ax.set(xlabel="area lost by dips (points of kNN accuracy, mean over the run)", ylabel=f"test accuracy, {s.readout} (%)")
+    ax.set(xlabel="deepest dip on the way (points of kNN accuracy)", ylabel=f"test accuracy, {s.readout} (%)")
     most = max(s.vit.rates.values(), key=len)
     handles = [key(word, colour, "o") for word, colour in ranked(most)]
     handles += [
@@ -224,7 +228,7 @@ def lost_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
     ]
     handles += [key(words, style.GREY, marker) for words, marker in OTHER_MARKS.items()]
     figure.legend(handles=handles, loc="outside right upper")
-    ax.set_title(f"What dips take, and what is left at the end; a mark a run, n = {runs}\n[{scope}]")
+    ax.set_title(f"How deep runs dip, and what is left at the end; a mark a run, n = {runs}\n[{scope}]")
     return figure
 
 

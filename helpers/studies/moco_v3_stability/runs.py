@@ -3,11 +3,14 @@ tried."""
 
 from dataclasses import asdict, dataclass
 
+import torch
+
 from helpers.core.errors import UserError
 from helpers.models import build_encoder
 from helpers.runs.config import Data, Encoder, RunConfig
 from helpers.runs.material import material
 from helpers.runs.plan import Cell
+from helpers.runs.run import build
 from helpers.studies.moco_v3_stability.settings import (
     ADAMW,
     BATCH_NORM,
@@ -34,7 +37,6 @@ from helpers.studies.moco_v3_stability.settings import (
     V2_PLUS,
     V3,
     Settings,
-    middle,
 )
 
 OPTIMIZERS = {ADAMW: "adamw", LAMB: "lamb", LARS: "lars"}
@@ -77,7 +79,9 @@ def _tried(s: Settings) -> list[Place]:
         return []
     line = [Place("rates", method, rate=rate) for method in LINE for rate in s.tried.line]
     return line + [
-        Place("rates", "", optimizer=name, rate=rate, batch=s.vit.batches[0]) for name, rates in s.tried.vit.items() for rate in rates
+        Place("rates", *(("", 0, "", name) if name in OPTIMIZERS else (name, 0, "", ADAMW)), rate=rate, batch=s.vit.batches[0])
+        for name, rates in s.tried.vit.items()
+        for rate in rates
     ]
 
 
@@ -104,12 +108,18 @@ def _compared_line(s: Settings, seed: int) -> list[Place]:
 def _side_vits(s: Settings, seed: int) -> list[Place]:
     usual = {"seed": seed, "batch": s.vit.batches[0]}
     at = usual | {"optimizer": ADAMW, "rate": s.vit.middle}
-    found = [Place("stability", name, **at) for name in CHANGES if name != BATCH_NORM]
+    found = [Place("stability", name, **at) for name in CHANGES if name != BATCH_NORM and changes_something(s, name)]
     if s.vit.clip:
         found.append(Place("stability", CLIPPED, **at | {"rate": s.vit.rates[ADAMW][-1]}))
     found += [Place("stability", "", **usual, optimizer=LARS, rate=rate) for rate in s.vit.rates.get(LARS, ())]
     found += [Place("others", name, **at | {"rate": rate}) for name, rate in s.vit.others.items() if name != SUPERVISED]
     return found + [Place("sizes", name, **at) for name in s.sizes]
+
+
+def changes_something(s: Settings, name: str) -> bool:
+    """Whether the usual ViT is not already so."""
+    of_net, of_method = CHANGES[name]
+    return not (of_net.items() <= s.vit.net.options.items() and of_method.items() <= s.vit.options.items())
 
 
 def _side_line(s: Settings, seed: int) -> list[Place]:
@@ -146,6 +156,7 @@ def _data(s: Settings, place: Place) -> Data:
 
 def _line(s: Settings, place: Place) -> RunConfig:
     line, tried = s.line, place.part == "rates"
+    epochs = s.tried.line_epochs if tried else epochs_of(s, place.arm, place.length)
     options = line.options.get(place.arm, {}) | OWN.get(place.arm, {})
     return RunConfig(
         data=_data(s, place),
@@ -153,10 +164,12 @@ def _line(s: Settings, place: Place) -> RunConfig:
         views={"recipe": s.views},
         method={"name": NAMES[place.arm], "options": options},
         training={
-            "epochs": s.tried.line_epochs if tried else epochs_of(s, place.arm, place.length),
+            "epochs": epochs,
             "batch_size": line.batch_size,
             "optimizer": line.optimizer,
             "weight_decay": line.weight_decay,
+            "schedule": line.schedule,
+            "warmup_epochs": min(line.warmup_epochs, epochs),
             "rate": place.rate or line.rates[place.arm],
             "precision": s.precision,
         },
@@ -173,7 +186,7 @@ def epochs_of(s: Settings, method: str, length: str) -> int:
 
 def _vit(s: Settings, place: Place) -> RunConfig:
     vit, tried = s.vit, place.part == "rates"
-    method, options = ("moco_v3", vit.options) if place.part != "others" else (OTHERS[place.arm], vit.other_options.get(place.arm, {}))
+    method, options = (OTHERS[place.arm], {}) if place.arm in OTHERS else ("moco_v3", vit.options)
     of_net, of_method = CHANGES.get(place.arm, ({}, {})) if place.part == "stability" else ({}, {})
     net = s.sizes[place.arm] if place.part == "sizes" else vit.net
     if place.patches == FROZEN:
@@ -189,8 +202,7 @@ def _vit(s: Settings, place: Place) -> RunConfig:
             "epoch_images": vit.epoch_images,
             "batch_size": place.batch,
             "optimizer": OPTIMIZERS[place.optimizer],
-            "weight_decay": vit.weight_decay,
-            "beta2": vit.beta2 if place.optimizer != LARS else 0.999,
+            "weight_decay": vit.weight_decays.get(place.optimizer, vit.weight_decay),
             "rate": place.rate,
             "rate_batch": MEANT,
             "schedule": "warmup_cosine",
@@ -222,16 +234,20 @@ def _read(s: Settings, every: int) -> dict:
 
 
 def check(s: Settings) -> None:
-    """Read every image set that is named and build every net, so that what is missing or cannot be is said before the first run and not
-    between them."""
+    """Read every image set that is named and build every net and every method once, so that what is missing or cannot be is said before
+    the first run and not between them."""
     size = [material(data) for data in (Data(**s.data()), *s.transfer)][0].dataset.image_size
-    for name, net in {"line": s.line.net, "vit": s.vit.net, **s.sizes, **s.priced}.items():
-        changes = [{}, *(of_net for of_net, _ in CHANGES.values()), {"freeze_patches": True}] if name == "vit" else [{}]
-        for options in changes:
-            try:
-                build_encoder(net.name, size, stem=net.stem, **net.options | options)
-            except UserError as error:
-                raise UserError(f"{name}: {error}") from error
-
-
-__all__ = ["LONG", "Place", "cell_of", "cells", "check", "config_of", "epochs_of", "middle", "passes", "places"]
+    for name, net in (s.sizes | s.priced).items():
+        try:
+            build_encoder(net.name, size, stem=net.stem, **net.options)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+    kinds = {
+        (place.arm, place.patches, place.batch, place.optimizer): place for place in places(s) if place.part not in ("sizes", "priced")
+    }
+    for place in kinds.values():
+        try:
+            method, batches = build(config_of(s, place), torch.device("cpu"))
+            method.check(len(batches.positions), batches.batch_size)
+        except UserError as error:
+            raise UserError(f"{place.part}, {place.arm or f'{place.optimizer}, batch {place.batch}'}: {error}") from error

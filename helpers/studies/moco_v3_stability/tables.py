@@ -6,7 +6,7 @@ import pandas as pd
 
 from helpers.core.devices import device_words
 from helpers.judging.arms import Arm, accuracy, arm, contrast, measured
-from helpers.judging.dips import spikes
+from helpers.judging.dips import WINDOW, area_lost, spikes
 from helpers.judging.wording import in_words
 from helpers.studies.moco_v3_stability import claims, transfers
 from helpers.studies.moco_v3_stability.curves import (
@@ -32,6 +32,7 @@ from helpers.studies.moco_v3_stability.settings import (
     FROZEN,
     LINE,
     LONG,
+    OTHERS,
     PUBLISHED,
     SHORT,
     SIMCLR,
@@ -52,7 +53,8 @@ def rate_table(cells: pd.DataFrame, s: Settings) -> Table:
     rows, runs = [], []
     for name, optimizer in dict.fromkeys(zip(tried["arm"], tried["optimizer"], strict=True)):
         own = tried[(tried["arm"] == name) & (tried["optimizer"] == optimizer)].sort_values("rate")
-        preset = s.line.rates.get(name) if name else middle(s.vit.rates[optimizer]) if optimizer in s.vit.rates else None
+        of_vit = middle(s.vit.rates[optimizer]) if optimizer in s.vit.rates else None
+        preset = s.vit.others.get(name) if name in OTHERS else s.line.rates.get(name) if name else of_vit
         told, found = [], {}
         for each in own.itertuples():
             top1 = getattr(each.record, "evaluations", {}).get("linear", {}).get("top1")
@@ -62,22 +64,25 @@ def rate_table(cells: pd.DataFrame, s: Settings) -> Table:
             runs += [each.run] if hasattr(each.record, "manifest") else []
         best = max(found, key=found.get, default=None)
         words = {own["rate"].iloc[0]: "lowest", own["rate"].iloc[-1]: "highest"}
-        row = {"trained": name or f"ViT, {optimizer}", "accuracy by rate": ", ".join(told), "best rate": best}
+        row = {"trained": f"ViT, {name or optimizer}" if optimizer else name, "accuracy by rate": ", ".join(told), "best rate": best}
         row |= {"accuracy": found.get(best), "preset's rate": preset}
-        end = f"the best is the {words[best]} that was tried" if best in words else ""
-        rows.append(row | {"note": end if found else "missing"})
+        notes = [f"the best is the {words[best]} that was tried"] if best in words else []
+        notes += [] if best is None or preset is None or abs(best - preset) < 1e-12 else ["the preset takes another than the best"]
+        rows.append(row | {"note": ", ".join(notes) if found else "missing"})
     return pd.DataFrame(rows, columns=None if rows else ["trained", "preset's rate"]), runs
 
 
 def line_table(cells: pd.DataFrame, s: Settings) -> Table:
-    """Each method after both schedules, and after as many operations as SimCLR's long one where that is another number of epochs."""
+    """Each method after both schedules, and after about as many operations as SimCLR's long one where that is another number of epochs."""
     rows, runs = [], []
     for method in LINE:
         for length in (SHORT, LONG, EQUAL):
             if length == EQUAL and passes(method) == passes(SIMCLR):
                 continue
             found = claims.line(cells, method, length)
-            row = {"method": method, "schedule": length, "epochs": epochs_of(s, method, length), "passes an image": passes(method)}
+            epochs = epochs_of(s, method, length)
+            row = {"method": method, "schedule": length, "epochs": epochs, "passes an image": passes(method)}
+            row |= {"passes, of SimCLR's long (%)": 100 * epochs * passes(method) / (s.line.long * passes(SIMCLR))}
             row |= {"training PFLOP": _mean(found, "training_flops", 1e15), "minutes": _mean(found, "training_seconds", 60)}
             row |= measured(found, s.readout) | {"kNN": accuracy(found, KNN)[0].mean, "untrained": before(found, s.readout)}
             rows.append(row | {"note": note(found, s.readout)})
@@ -123,7 +128,7 @@ def stability_table(cells: pd.DataFrame, s: Settings) -> Table:
         row |= measured(found, s.readout) | {"last kNN": average(last_reading(found))}
         depths = [max((dip.depth for dip in own), default=0.0) for own in each]
         row |= {"dips a run": average(list(map(len, each))), "deepest (points)": average(depths)}
-        row |= {"area lost (points)": average(list(map(claims.lost, records)))}
+        row |= {"area lost (points)": average([area_lost(*claims.curve(record)) for record in records])}
         row |= {"unstable": f"{sum(map(bool, each))} of {len(each)}" if each else None, "diverged or not run": len(found.lacking)}
         rows.append(row | {"note": note(found, s.readout)})
         runs += found.runs
@@ -143,7 +148,7 @@ def lag_table(cells: pd.DataFrame, s: Settings) -> Table:
         row |= {"steps": len(norms(records[0], "heads")) if records else None}
         for part in PARTS:
             known = [norms(record, part) for record in records if norms(record, part) is not None]
-            row[f"spikes a run, {part}"] = average([len(spikes(each)) for each in known])
+            row[f"spikes a run, {part}"] = average([len(spikes(each)) for each in known if len(each) > WINDOW / 2])
         spiking = [part for part in PARTS if row[f"spikes a run, {part}"]]
         row["lag behind"] = first
         for part in list(PARTS)[1:]:

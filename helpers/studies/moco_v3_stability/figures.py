@@ -77,7 +77,7 @@ def rate_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
     _rate_axis(left, tried)
     _rate_axis(right, published)
     left.set(ylabel=f"test accuracy, {s.readout} (%)", title=f"ours, n = {counted(runs)}")
-    right.set(ylabel="ImageNet accuracy, linear (%)", title="published: ViT-B, n = 1")
+    right.set(ylabel="ImageNet accuracy, linear (%)", title="published: ViT-B")
     handles = [key(f"{name}, {patches} patches" if name == ADAMW else name, *LOOKS[name, patches], "-") for name, patches in shown]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, title=f"ours, {INTERVALS}", title_fontsize=9.5)
     figure.suptitle(f"How much the rate matters\n[{scope}]")
@@ -184,7 +184,7 @@ def transfer_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
     right.set_xticks(range(len(theirs)), list(theirs), rotation=30)
     left.set(xlim=(-0.5, max(len(groups), 1) - 0.5), ylabel="test accuracy, fine-tuned (%)")
     left.set_title(f"ours, n = {counted([len(found.records) for found in told.values()])}")
-    right.set_title("published: ViT-B, n = 1")
+    right.set_title("published: ViT-B")
     handles = [key(f"begins from {start}" if start != UNTRAINED else "begins untrained", *BEGUN[start]) for start in STARTS]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, title=INTERVALS, title_fontsize=9.5)
     figure.suptitle(f"Pretrained with labels or without, fine-tuned on other images\n[{scope}]")
@@ -217,7 +217,7 @@ def cost_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
         right.annotate(name, (row["gmacs"], row["linear"]), xytext=(0, -8), textcoords="offset points", ha="center", va="top", fontsize=9)
     _few_ticks(right)
     right.margins(0.15)
-    right.set(xlabel="multiply-adds of an image (G, logarithmic)", ylabel="ImageNet accuracy, linear (%)", title="published, n = 1")
+    right.set(xlabel="multiply-adds of an image (G, logarithmic)", ylabel="ImageNet accuracy, linear (%)", title="published")
     handles = [key("MoCo v3", style.BLUE, "o"), key("with batch norm in the MLP blocks", style.ORANGE, "s")]
     handles += [key("untrained", style.GREY, "o", inside="white")]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, title=INTERVALS, title_fontsize=9.5)

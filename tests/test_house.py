@@ -60,7 +60,7 @@ def test_the_readme_is_short():
 
 def test_results_are_light():
     committed = [path for path in tracked() if path.is_relative_to(ROOT / "results")]
-    assert sum(path.stat().st_size for path in committed) < 25 * 2**20
+    assert sum(path.stat().st_size for path in committed) < 30 * 2**20, "seven studies; leave out of records what no page reads"
 
 
 def test_links_of_the_guides_lead_somewhere():

@@ -194,12 +194,14 @@ def transfer_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
 def cost_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
     """Left: our ViTs against their parameters. Right: the published ones against multiply-adds, as no parameters are published there."""
     figure, ((left, right),) = canvas(1, 2, height=4.2, width=9)
-    nets = {s.vit.net.name: usual_of(cells, s)} | {name: arm(cells, name, part="sizes", arm=name) for name in s.sizes}
+    nets = {s.vit.called: usual_of(cells, s)} | {name: arm(cells, name, part="sizes", arm=name) for name in s.sizes}
     there = {name: found for name, found in nets.items() if found.records}
-    for name, found in there.items():
-        size, reference = np.log10(next(iter(found.records.values())).manifest["parameters"] / 1e6), before(found, s.readout)
+    sizes = {name: np.log10(next(iter(found.records.values())).manifest["parameters"] / 1e6) for name, found in there.items()}
+    for place, name in enumerate(sorted(there, key=sizes.get)):
+        found, size, reference = there[name], sizes[name], before(there[name], s.readout)
         point(left, size, found, s.readout, style.BLUE)
-        left.annotate(name, (size, accuracy(found, s.readout)[0].mean or 0.0), xytext=(8, 8), textcoords="offset points", fontsize=9)
+        height, over = accuracy(found, s.readout)[0].mean or 0.0, (18, -26)[place % 2]  # above and below in turn, as sizes lie close
+        left.annotate(name, (size, height), xytext=(0, over), textcoords="offset points", ha="center", fontsize=9)
         if found.name == USUAL and (normed := claims.changed(cells, BATCH_NORM)).records:
             point(left, size + 0.05, normed, s.readout, style.ORANGE, "s")
         if reference is not None:
@@ -216,6 +218,7 @@ def cost_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
     for name, row in claims.published()["sizes"].items():
         right.annotate(name, (row["gmacs"], row["linear"]), xytext=(0, -8), textcoords="offset points", ha="center", va="top", fontsize=9)
     _few_ticks(right)
+    left.margins(0.15)
     right.margins(0.15)
     right.set(xlabel="multiply-adds of an image (G, logarithmic)", ylabel="ImageNet accuracy, linear (%)", title="published")
     handles = [key("MoCo v3", style.BLUE, "o"), key("with batch norm in the MLP blocks", style.ORANGE, "s")]

@@ -115,6 +115,12 @@ class Vit(Section):
     def middle(self) -> float:
         return middle(self.rates[ADAMW])
 
+    @property
+    def called(self) -> str:
+        """The net as figures and tables name it, in the manner of `sizes`: width x blocks where these are given."""
+        sides = [self.net.options.get(name) for name in ("dim", "depth")]
+        return f"ViT {sides[0]} x {sides[1]}" if all(sides) else self.net.name
+
 
 class Tried(Section):
     """Rates that were tried on training images held out, before the study: what the preset's rates rest on. The same number for each."""

@@ -124,7 +124,7 @@ def stability_table(cells: pd.DataFrame, s: Settings) -> Table:
     for place, found in every_vit(cells, s):
         records = [record for record in found.records.values() if dips_of(record) is not None]
         each = [dips_of(record) for record in records]
-        row = {"optimizer": place.optimizer, "patches": place.patches, "rate": place.rate, "batch": place.batch, "change": place.arm}
+        row = {"optimizer": place.optimizer, "patches": place.patches, "rate": f"{place.rate:g}", "batch": place.batch, "change": place.arm}
         row |= measured(found, s.readout) | {"last kNN": average(last_reading(found))}
         depths = [max((dip.depth for dip in own), default=0.0) for own in each]
         row |= {"dips a run": average(list(map(len, each))), "deepest (points)": average(depths)}
@@ -144,7 +144,7 @@ def lag_table(cells: pd.DataFrame, s: Settings) -> Table:
             continue
         records = [record for record in found.records.values() if norms(record, "heads") is not None]
         first, *behind = list(PARTS)[1:] if place.patches == FROZEN else PARTS
-        row = {"optimizer": place.optimizer, "patches": place.patches, "rate": place.rate, "batch": place.batch, "n": len(records)}
+        row = {"optimizer": place.optimizer, "patches": place.patches, "rate": f"{place.rate:g}", "batch": place.batch, "n": len(records)}
         row |= {"steps": len(norms(records[0], "heads")) if records else None}
         for part in PARTS:
             known = [norms(record, part) for record in records if norms(record, part) is not None]
@@ -178,7 +178,7 @@ def transfer_table(cells: pd.DataFrame, s: Settings) -> Table:
     """Fine-tuned on other images from each start, and frozen; then the published ViT-B."""
     rows, runs = [], []
     for (dataset, fraction, start), found in fine_tuned(cells, s).items():
-        row = {"source": "ours", "net": s.vit.net.name, "dataset": dataset, "labels": f"{100 * fraction:g} %", "start": start}
+        row = {"source": "ours", "net": s.vit.called, "dataset": dataset, "labels": f"{100 * fraction:g} %", "start": start}
         told = measured(found, "finetune")
         row |= {"fine-tuned": told.pop("accuracy")} | told | {"frozen, linear": accuracy(found, "linear")[0].mean}
         lost = sum("top1" not in record.evaluations.get("finetune", {}) for record in found.records.values())
@@ -196,7 +196,7 @@ def transfer_table(cells: pd.DataFrame, s: Settings) -> Table:
 def cost_table(cells: pd.DataFrame, s: Settings) -> Table:
     """What each ViT costs at the image size that it was trained at, what it reached, and for how long this device would see ImageNet's
     images at that size; then the published ones."""
-    main = ", ".join([s.vit.net.name, *(f"{name} {value}" for name, value in s.vit.net.options.items())])
+    main = s.vit.called
     asked = [(main, V3, usual_of(cells, s)), *((name, V3, arm(cells, name, part="sizes", arm=name)) for name in s.sizes)]
     asked += [(main, name, claims.other(cells, name)) for name in s.vit.others]
     asked += [(name, f"{V3}, a few steps", arm(cells, name, part="priced", arm=name)) for name in s.priced]

@@ -186,3 +186,13 @@ def resample_images(scores: np.ndarray, draws: int, rng: np.random.Generator) ->
     patterns, counts = np.unique(scores, axis=1, return_counts=True)
     weights = rng.multinomial(counts.sum(), counts / counts.sum(), size=draws)
     return weights @ patterns.T / counts.sum()
+
+
+def spearman(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The rank correlation of each row with the values; 0 where either has one rank alone."""
+    from scipy.stats import rankdata
+
+    ranks, others = rankdata(rows, axis=1), rankdata(values)
+    ranks, others = ranks - ranks.mean(axis=1, keepdims=True), others - others.mean()
+    spread = np.sqrt((ranks**2).sum(axis=1) * (others**2).sum())
+    return np.divide(ranks @ others, spread, out=np.zeros(len(rows)), where=spread > 0)

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 from helpers.core.errors import unknown
 from helpers.core.sections import Positive, Section, one_of
 from helpers.evaluation.knn import protocol_name
+from helpers.views import RECIPES
 
 BACKBONES = ("ResNet", "ConvNeXt", "ViT")
 READOUTS = ("linear", *(protocol_name(k, temperature) for k in (10, 20, 200) for temperature in (None, 0.1)))
@@ -40,6 +41,7 @@ Count = Annotated[int, Field(ge=0)]
 Batch = Annotated[int, Field(ge=2)]
 Above = Annotated[float, Field(gt=0)]
 Readout = one_of("readout", READOUTS)
+ViewRecipe = one_of("view recipe", RECIPES)
 
 
 class StudySettings(Section):

@@ -12,7 +12,7 @@ from helpers import studies
 from helpers.judging.arms import Arm, accuracy, arm, contrast, hits, paired, same_images
 from helpers.judging.claims import Part, Undecided, judge_study
 from helpers.judging.competence import REASONS
-from helpers.judging.statistics import TAILS, Estimate, of_draws, resample_images
+from helpers.judging.statistics import TAILS, Estimate, of_draws, resample_images, spearman
 from helpers.studies.augmentation_grid.settings import OPERATIONS, TELLING
 
 PAIRS = tuple(pair for pair in combinations_with_replacement(OPERATIONS, 2) if pair[0] != pair[1])
@@ -114,16 +114,6 @@ def grid_likeness(cells: pd.DataFrame, readout: str) -> Ranked:
     ours, resampled = drawn(grid_cells(cells), readout)
     theirs = published_grid().to_numpy().ravel()
     return centred(spearman(ours[None], theirs)[0], spearman(resampled, theirs))
-
-
-def spearman(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The rank correlation of each row with the values."""
-    from scipy.stats import rankdata
-
-    ranks, others = rankdata(rows, axis=1), rankdata(values)
-    ranks, others = ranks - ranks.mean(axis=1, keepdims=True), others - others.mean()
-    spread = np.sqrt((ranks**2).sum(axis=1) * (others**2).sum())
-    return np.divide(ranks @ others, spread, out=np.zeros(len(rows)), where=spread > 0)
 
 
 # -- claims -------------------------------------------------------------------------------------------------------------

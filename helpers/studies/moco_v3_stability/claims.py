@@ -11,7 +11,7 @@ from helpers.judging.arms import Arm, arm, contrast, hits, paired, ranking, same
 from helpers.judging.claims import Undecided, judge_study
 from helpers.judging.competence import FALLEN, REASONS
 from helpers.judging.dips import deepest
-from helpers.judging.statistics import Estimate, of_draws, paired_difference, resample_images
+from helpers.judging.statistics import Estimate, of_draws, paired_difference, resample_images, spearman
 from helpers.runs.transfer import find
 from helpers.studies.moco_v3_stability import transfers
 from helpers.studies.moco_v3_stability.settings import (
@@ -231,16 +231,6 @@ def transferred(settings: Settings, run: str, data):
     if record is None:
         raise Undecided(f"run {run} was not fine-tuned on {data.dataset}")
     return record
-
-
-def spearman(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The rank correlation of each row with the values; 0 where either has one rank alone."""
-    from scipy.stats import rankdata
-
-    ranks, others = rankdata(rows, axis=1), rankdata(values)
-    ranks, others = ranks - ranks.mean(axis=1, keepdims=True), others - others.mean()
-    spread = np.sqrt((ranks**2).sum(axis=1) * (others**2).sum())
-    return np.divide(ranks @ others, spread, out=np.zeros(len(rows)), where=spread > 0)
 
 
 CLAIMS = {"M1": m1, "M2": m2, "M3": m3, "M4": m4, "M5": m5, "M6": m6, "M7": m7}

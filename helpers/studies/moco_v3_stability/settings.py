@@ -4,14 +4,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from helpers.core.errors import pick
-from helpers.core.sections import Positive, Section, known, one_of
+from helpers.core.sections import Positive, Section, one_of
 from helpers.judging.dips import READINGS_NEEDED
 from helpers.models.catalogue import find
 from helpers.runs.config import Data, Encoder
-from helpers.studies.settings import Above, Batch, Count, Readout, StudySettings, among, covered
+from helpers.studies.settings import Above, Batch, Count, Readout, StudySettings, ViewRecipe, among, covered
 from helpers.training import OPTIMIZERS, SCHEDULES
-from helpers.views import RECIPES, ViewSettings
 
 READINGS = ("as_written",)
 VARIANTS = ("cpu",)  # to be committed
@@ -47,10 +45,6 @@ BATCH_NORM = "batch norm in the MLP blocks"  # the one that a claim is about
 CLIPPED = "gradients clipped"
 SUPERVISED, DINO, MASKED = "supervised", "DINO", "masked patches"
 OTHERS = {SUPERVISED: "supervised", DINO: "dino", MASKED: "masked_patches"}  # that the same ViT is trained by
-
-
-def recipe_named(name: str) -> ViewSettings:
-    return pick("view recipe", name, RECIPES)
 
 
 class Line(Section):
@@ -138,7 +132,7 @@ class Tried(Section):
 
 
 class Settings(StudySettings):
-    views: known(recipe_named) = "simclr_small"  # of everything that is compared
+    views: ViewRecipe = "simclr_small"  # of everything that is compared
     line: Line
     vit: Vit
     tried: Tried | None = None

@@ -4,11 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from helpers.core.errors import pick
-from helpers.core.sections import Positive, Section, Share, known, one_of
+from helpers.core.sections import Positive, Section, Share, one_of
 from helpers.runs.config import Data, Encoder, LabelDraws
-from helpers.studies.settings import Above, Batch, Count, Readout, StudySettings, among, covered
-from helpers.views import RECIPES, ViewSettings
+from helpers.studies.settings import Above, Batch, Count, Readout, StudySettings, ViewRecipe, among, covered
 
 READINGS = ("as_written",)
 VARIANTS = ("cpu",)  # to be committed
@@ -26,10 +24,6 @@ FORMS = {"KL between views": {"form": "views"}, "masked first": {"mask_first": T
 NAMES = {SIMCLR: "simclr", BYOL: "byol", SUPERVISED: "supervised"}
 
 
-def recipe_named(name: str) -> ViewSettings:
-    return pick("view recipe", name, RECIPES)
-
-
 class Tried(Section):
     """Rates that each method tries on training images held out, before the study: what the preset's rates rest on."""
 
@@ -42,7 +36,7 @@ class Tried(Section):
 class Settings(StudySettings):
     data_options: dict[str, Any] = {}  # of the embedded dataset's drawing
     nets: dict[str, Encoder]  # by the name that figures show; the first is the one that everything else is asked of
-    views: known(recipe_named) = "relic_v2_small"  # everything that is compared sees its colours, and crops of its range
+    views: ViewRecipe = "relic_v2_small"  # everything that is compared sees its colours, and crops of its range
     large: Annotated[int, Field(ge=3)] = 4  # large views of the whole; ReLIC has two
     small: Positive = 2
     mask: Share = 0.15  # probability that a large view shows the foreground alone

@@ -118,6 +118,13 @@ def measured(arm: Arm, readout: str) -> dict:
     return {"accuracy": value.mean, "95 %": interval, "over": over, "n": value.n}
 
 
+def before(arm: Arm, readout: str) -> float | None:
+    """Accuracy of the same nets before training, the mean; None where nobody has read one."""
+    references = [competence.reference_of(record) for record in arm.records.values()]
+    told = [each.evaluations[readout]["top1"] for each in references if each is not None and "top1" in each.evaluations.get(readout, {})]
+    return float(np.mean(told)) if told else None
+
+
 def paired(name: str, arms: Iterable[Arm], estimate, readout: str = "linear") -> Part:
     """The part whose estimate is made from a list for each seed that all arms share, holding one record an arm. Arms that have not
     learned, by the readout, are named: by such a part no claim is judged."""

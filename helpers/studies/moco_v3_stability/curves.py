@@ -14,7 +14,6 @@ from helpers.judging.dips import READINGS_NEEDED, WINDOW, Dip, dips, lag
 from helpers.report import style
 from helpers.report.marks import key, unlearned
 from helpers.report.style import canvas, say_missing
-from helpers.runs.untrained import find as untrained
 from helpers.studies.moco_v3_stability import claims
 from helpers.studies.moco_v3_stability.runs import Place, places
 from helpers.studies.moco_v3_stability.settings import ADAMW, FROZEN, LAMB, LARS, LEARNED, Settings
@@ -96,12 +95,6 @@ def lag_of(records: list, first: str, other: str) -> tuple[float | None, int]:
     both = [pair for pair in both if all(each is not None for each in pair)]
     gap = np.full(WINDOW, np.nan)
     return lag(*(np.concatenate([each for pair in both for each in (pair[side], gap)]) for side in (0, 1))) if both else (None, 0)
-
-
-def before(found: Arm, readout: str) -> float | None:
-    """Accuracy of the same nets before training; None where nobody has read one."""
-    references = [untrained(record) for record in found.records.values()]
-    return average(each.evaluations[readout]["top1"] for each in references if each and "top1" in each.evaluations.get(readout, {}))
 
 
 def average(values) -> float | None:

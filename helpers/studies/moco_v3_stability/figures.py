@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from helpers.judging.arms import Arm, accuracy, arm
+from helpers.judging.arms import Arm, accuracy, arm, before
 from helpers.report import style
 from helpers.report.marks import absent, counted, key, point, unlearned
 from helpers.report.style import canvas, say_missing
 from helpers.studies.moco_v3_stability import claims
-from helpers.studies.moco_v3_stability.curves import LOOKS, USUAL, before, count, curve_plot, lost_plot, stability_plot, usual_of
+from helpers.studies.moco_v3_stability.curves import LOOKS, USUAL, count, curve_plot, lost_plot, stability_plot, usual_of
 from helpers.studies.moco_v3_stability.runs import MEANT, passes
 from helpers.studies.moco_v3_stability.settings import (
     ADAMW,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 
 from helpers.core.devices import device_words
-from helpers.judging.arms import Arm, accuracy, arm, contrast, measured
+from helpers.judging.arms import Arm, accuracy, arm, before, contrast, measured
 from helpers.judging.dips import WINDOW, area_lost, spikes
 from helpers.judging.wording import in_words
 from helpers.studies.moco_v3_stability import claims, transfers
@@ -13,7 +13,6 @@ from helpers.studies.moco_v3_stability.curves import (
     PARTS,
     USUAL,
     average,
-    before,
     dips_of,
     every_vit,
     lag_of,

@@ -11,7 +11,7 @@ from helpers.evaluation.backgrounds import KINDS
 from helpers.evaluation.corruptions import CORRUPTIONS, FAMILIES, SEVERITIES
 from helpers.evaluation.robustness import BACKGROUNDS
 from helpers.evaluation.shifts import SHIFTS
-from helpers.judging.arms import Arm
+from helpers.judging.arms import Arm, before
 from helpers.judging.statistics import Summary, summary
 from helpers.report import style
 from helpers.report.marks import absent, counted, curve, key, point
@@ -34,7 +34,7 @@ from helpers.studies.relic_views.settings import (
     WHOLE,
     Settings,
 )
-from helpers.studies.relic_views.tables import before, corruptions_of
+from helpers.studies.relic_views.tables import corruptions_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

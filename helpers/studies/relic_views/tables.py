@@ -7,11 +7,10 @@ from helpers.evaluation.backgrounds import KINDS
 from helpers.evaluation.corruptions import CORRUPTIONS
 from helpers.evaluation.robustness import BACKGROUNDS, CORRUPTED
 from helpers.evaluation.shifts import SHIFTS
-from helpers.judging.arms import Arm, accuracy, measured
+from helpers.judging.arms import Arm, accuracy, before, measured
 from helpers.judging.claims import Part, Undecided
 from helpers.judging.wording import in_words
 from helpers.runs.labels import LOST
-from helpers.runs.untrained import find as untrained
 from helpers.studies.relic_views import claims as views
 from helpers.studies.relic_views.runs import passes, views_of
 from helpers.studies.relic_views.settings import (
@@ -188,13 +187,6 @@ def mean_corruption_error(found: Arm, usual: Arm) -> float:
     """Errors summed over severities over those of the usual net, mean over corruptions, in percent."""
     own, theirs = (100 - corruptions_of(each) for each in (found, usual))
     return 100 * float((own.sum(1) / theirs.sum(1)).mean())
-
-
-def before(found: Arm, readout: str) -> float | None:
-    """Accuracy of the same nets before training; None where nobody has read one."""
-    references = [untrained(record) for record in found.records.values()]
-    told = [each.evaluations[readout]["top1"] for each in references if each is not None and "top1" in each.evaluations.get(readout, {})]
-    return float(np.mean(told)) if told else None
 
 
 def _read(found: Arm) -> list:

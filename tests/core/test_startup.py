@@ -20,15 +20,15 @@ FIRST_CELL = [
 ]
 # pandas stays, and with it pyarrow, which pandas imports where it is installed.
 LATER = ("captum", "codecarbon", "matplotlib", "scipy", "seaborn", "sklearn", "timm", "torchvision", "torch._dynamo")
-LIMIT = 2.0  # seconds, for shared machines; a quiet one takes about a fifth of it
+LIMIT = 2.0  # seconds of a core, which other processes on the machine hardly lengthen; about a fifth of it is needed
 
 PROBE = """
 import importlib, json, sys, time
 import torch
-start = time.perf_counter()
+start = time.process_time()
 for name in {names}:
     importlib.import_module(name)
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 {after}
 print(json.dumps({{"seconds": seconds, "modules": sorted(sys.modules)}}))
 """

@@ -146,9 +146,9 @@ def test_more_disagreement_between_seeds_widens():
 def test_fast_enough_for_a_notebook():
     rng = np.random.default_rng(0)
     a, b = rng.random((3, 10_000)) < 0.8, rng.random((3, 10_000)) < 0.75
-    started = time.perf_counter()
+    started = time.process_time()  # of a core, as the machine may have more to do
     paired_difference(a, b)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_paired_values_and_groups():

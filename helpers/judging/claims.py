@@ -154,16 +154,14 @@ def judge(
     estimand, which is handed the cells; `first` as for `at_look`."""
     parts, verdict, reason = [], "undecided", "no estimand is bound to this claim"
     if estimand is not None:
-        try:
-            for seen in (looks_had := seen_at_looks(cells, first)):
-                parts = at_look(estimand(seen, **context), first)
-                verdict, reason = judge_parts(claim, parts)
-                if verdict != "undecided" and not any(part.lacking for part in parts):
-                    if (now := _most_seeds(parts)) < (later := _most_seeds(estimand(looks_had[-1], **context))):
-                        reason += f"; reached with {now} seeds, and it stands: {later} have run by now"
-                    break
-        except Undecided as why:
-            reason = str(why)
+        for seen in (looks_had := seen_at_looks(cells, first)):
+            formed, unformed = _formed(estimand, seen, context)
+            parts = at_look(formed, first)
+            verdict, reason = ("undecided", unformed) if unformed else judge_parts(claim, parts)  # at a later look it may be formed
+            if verdict != "undecided" and not any(part.lacking for part in parts):
+                if (now := _most_seeds(parts)) < (later := _most_seeds(_formed(estimand, looks_had[-1], context)[0])):
+                    reason += f"; reached with {now} seeds, and it stands: {later} have run by now"
+                break
     if claim.scope == "paper" and scope != "paper":
         verdict, reason = "undecided", "compares with a constant of the paper's own scale"
     runs = dict.fromkeys(run for each in parts for run in each.runs)
@@ -186,6 +184,13 @@ def seen_at_looks(cells: pd.DataFrame, first: int | None) -> list[pd.DataFrame]:
     if first is None or cells is None or "seed" not in cells or (most := int(cells["seed"].max()) + 1) <= first:
         return [cells]
     return [cells[cells["seed"] < seeds] for seeds in range(first, most + 1)]
+
+
+def _formed(estimand: Callable[..., list[Part]], cells: pd.DataFrame, context: dict) -> tuple[list[Part], str]:
+    try:
+        return estimand(cells, **context), ""
+    except Undecided as why:
+        return [], str(why)
 
 
 def _most_seeds(parts: list[Part]) -> int:

@@ -90,6 +90,20 @@ def test_a_verdict_that_stands_from_an_earlier_look_says_so():
     assert "reached" not in judge(claim(), estimand, cells[:3], "reduced", first=3)["reason"]
 
 
+def test_what_an_early_look_cannot_form_a_later_one_judges():
+    """As where an arm is seen to have learned only with more seeds."""
+
+    def estimand(seen):
+        if len(seen) < 5:
+            raise Undecided("too few have learned")
+        return [part(2.0, 3.0, seeds=len(seen), name="a − b")]
+
+    row = judge(claim(), estimand, pd.DataFrame({"seed": range(6)}), "reduced", first=3)
+    assert row["verdict"] == "supported" and row["seeds"] == 5
+    early = judge(claim(), estimand, pd.DataFrame({"seed": range(4)}), "reduced", first=3)
+    assert early["verdict"] == "undecided" and early["reason"] == "too few have learned" and early["parts"] == []
+
+
 def test_the_margin_says_which_side_supports():
     assert margin_in_words(claim(margin=0.5)) == "> 0.5 points" and margin_in_words(claim("equivalence", 3.0)) == "within ± 3 points"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from helpers.commands import readme
 from helpers.core.errors import answered
 from helpers.core.files import REPOSITORY, shown
-from helpers.judging.claims import claims_text, write_claims
+from helpers.judging.tables import claims_text, write_claims
 from helpers.pages.blocks import command, variants, with_parameter
 from helpers.pages.redraw import in_turns, rejudge
 from helpers.runs.records import runs_dir

@@ -21,7 +21,6 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.core.errors import UserError, pick, unknown
-from helpers.core.files import write_text
 from helpers.judging import looks
 from helpers.judging.competence import UNRECORDED, UNREFERRED
 from helpers.judging.evidence import evidence, leans_for, position, sharing
@@ -32,9 +31,6 @@ from helpers.judging.wording import in_words, listed
 
 STUDIES = Path(__file__).parents[1] / "studies"
 SEEDS_NEEDED = 3
-NOTHING = "—"  # nothing is missing, or something else than seeds
-TREND = "at 1/4, 1/2 and all of the training"  # the head of that column
-TAKES = "would take"  # likewise
 UNLEARNED = "training that learns, before any seeds"
 UNSEEN = "the same runs anew: these did not record their directions"
 UNREAD = "the untrained references: run the study again, they take seconds"
@@ -154,14 +150,7 @@ def judge(
     estimand, which is handed the cells; `first` as for `at_look`."""
     parts, verdict, reason = [], "undecided", "no estimand is bound to this claim"
     if estimand is not None:
-        for seen in (looks_had := seen_at_looks(cells, first)):
-            formed, unformed = _formed(estimand, seen, context)
-            parts = at_look(formed, first)
-            verdict, reason = ("undecided", unformed) if unformed else judge_parts(claim, parts)  # at a later look it may be formed
-            if verdict != "undecided" and not any(part.lacking for part in parts):
-                if (now := _most_seeds(parts)) < (later := _most_seeds(_formed(estimand, looks_had[-1], context)[0])):
-                    reason += f"; reached with {now} seeds, and it stands: {later} have run by now"
-                break
+        parts, verdict, reason = judge_looks(claim, estimand, cells, first, context)
     if claim.scope == "paper" and scope != "paper":
         verdict, reason = "undecided", "compares with a constant of the paper's own scale"
     runs = dict.fromkeys(run for each in parts for run in each.runs)
@@ -179,6 +168,26 @@ def judge(
     return row | {"parts": parts}
 
 
+def judge_looks(
+    claim: Claim, estimand: Callable[..., list[Part]], cells: pd.DataFrame, first: int | None, context: dict
+) -> tuple[list[Part], str, str]:
+    """(parts, verdict, reason) of the first look that decides, or of the last one. What cannot be formed at one look may be at a later one.
+    What all seeds show not to have learned is not judged, though fewer seeds had let it through the gate."""
+    had = seen_at_looks(cells, first)
+    last, _ = _formed(estimand, had[-1], context)
+    for seen in had:
+        parts, unformed = _formed(estimand, seen, context)
+        parts = at_look(parts, first)
+        verdict, reason = ("undecided", unformed) if unformed else judge_parts(claim, parts)
+        if verdict == "undecided" or any(part.lacking for part in parts):
+            continue
+        if last and _unfit(last) <= _unfit(parts):
+            if (now := _most_seeds(parts)) < (later := _most_seeds(last)):
+                reason += f"; reached with {now} seeds, and it stands: {later} have run by now"
+            break
+    return parts, verdict, reason
+
+
 def seen_at_looks(cells: pd.DataFrame, first: int | None) -> list[pd.DataFrame]:
     """The rows that each look had: a verdict that was reached stands, whatever seeds other claims then asked for."""
     if first is None or cells is None or "seed" not in cells or (most := int(cells["seed"].max()) + 1) <= first:
@@ -191,6 +200,10 @@ def _formed(estimand: Callable[..., list[Part]], cells: pd.DataFrame, context: d
         return estimand(cells, **context), ""
     except Undecided as why:
         return [], str(why)
+
+
+def _unfit(parts: list[Part]) -> int:
+    return sum(bool(part.unfit) for part in parts)
 
 
 def _most_seeds(parts: list[Part]) -> int:
@@ -250,33 +263,6 @@ def judge_study(
     verdicts = pd.DataFrame(rows, columns=list(COLUMNS))
     verdicts.attrs["parts"] = {row["claim"]: row["parts"] for row in rows}  # for whoever plans what to train next
     return verdicts
-
-
-def write_claims(verdicts: pd.DataFrame, folder: Path) -> Path:
-    """claims.csv in a variant's folder."""
-    return write_text(Path(folder) / "claims.csv", claims_text(verdicts))
-
-
-def claims_text(verdicts: pd.DataFrame) -> str:
-    whole = verdicts[list(COLUMNS)].assign(level=[f"{level:g}" for level in verdicts["level"]]).astype({"needs": "Int64"})
-    return whole.to_csv(index=False, float_format="%.4f", lineterminator="\n")
-
-
-def margin_in_words(claim: Claim) -> str:
-    """What the interval is held against: all of it above the margin, or within it on both sides."""
-    return f"{'within ± ' if claim.kind == 'equivalence' else '> '}{claim.margin:g} {claim.unit}"
-
-
-def verdict_table(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts as a reader wants them: each claim's sentence first, its interval in one column, without run ids."""
-    claims = read_claims()
-    interval = [in_words(row.ours, row.low, row.high, row.level) for row in verdicts.itertuples()]
-    table = verdicts[["claim", "published", "seeds", "trend", "scope", "verdict", "reason"]].copy()
-    table.insert(1, "says", [claims[name].statement + (" (ours)" if claims[name].ours else "") for name in verdicts["claim"]])
-    table.insert(3, "ours [95 %]", interval)
-    table.insert(4, "margin", [margin_in_words(claims[name]) for name in verdicts["claim"]])
-    table[TAKES] = [NOTHING if pd.isna(text) or not text else text for text in verdicts["takes"]]
-    return table.rename(columns={"trend": TREND})
 
 
 def _chance_of_many(claim: Claim, parts: list[Part]) -> bool:

@@ -10,7 +10,8 @@ import pandas as pd
 from helpers import studies
 from helpers.core.errors import RecordError
 from helpers.core.files import read_json, results_dir, shown
-from helpers.judging.claims import COLUMNS, TAKES, read_claims, verdict_table
+from helpers.judging.claims import COLUMNS, read_claims
+from helpers.judging.tables import TAKES, verdict_table
 from helpers.pages import prices
 from helpers.report.report import MISSING
 from helpers.studies.variants import presets_of

@@ -8,7 +8,9 @@ import pandas as pd
 from helpers import studies
 from helpers.core.files import read_json
 from helpers.judging import looks
-from helpers.judging.claims import TAKES, TREND, Claim, in_words, margin_in_words, read_claims
+from helpers.judging.claims import Claim, read_claims
+from helpers.judging.tables import TAKES, TREND, margin_in_words
+from helpers.judging.wording import in_words
 from helpers.pages.blocks import command, count, found_verdicts, variants
 from helpers.pages.prices import GUESS, cost
 from helpers.report.report import MISSING, markdown

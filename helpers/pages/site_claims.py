@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.core.files import read_json
-from helpers.judging.claims import NOTHING, TAKES, read_claims
+from helpers.judging.claims import read_claims
+from helpers.judging.tables import NOTHING, TAKES
 from helpers.pages.blocks import count, found_verdicts, priced_verdicts
 from helpers.pages.site_html import badge, boxed, folded, listed, plural
 

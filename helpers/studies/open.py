@@ -11,7 +11,7 @@ import pandas as pd
 from helpers.core.devices import describe, device_words, pick_device
 from helpers.core.errors import UserError, pick, unknown
 from helpers.core.files import results_dir
-from helpers.judging.claims import verdict_table, write_claims
+from helpers.judging.tables import verdict_table, write_claims
 from helpers.report.report import Report
 from helpers.runs.config import RunConfig
 from helpers.runs.cost import forecast

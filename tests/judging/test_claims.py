@@ -16,13 +16,11 @@ from helpers.judging.claims import (
     judge,
     judge_parts,
     judge_study,
-    margin_in_words,
     read_claims,
-    verdict_table,
-    write_claims,
 )
 from helpers.judging.evidence import evidence, position
 from helpers.judging.statistics import Estimate, made
+from helpers.judging.tables import margin_in_words, verdict_table, write_claims
 
 
 def claim(kind="difference", margin=1.0, **more):
@@ -102,6 +100,20 @@ def test_what_an_early_look_cannot_form_a_later_one_judges():
     assert row["verdict"] == "supported" and row["seeds"] == 5
     early = judge(claim(), estimand, pd.DataFrame({"seed": range(4)}), "reduced", first=3)
     assert early["verdict"] == "undecided" and early["reason"] == "too few have learned" and early["parts"] == []
+
+
+@pytest.mark.parametrize("formed", [True, False])
+def test_a_verdict_falls_when_all_seeds_say_that_what_it_compares_has_not_learned(formed):
+    """The gate is asked anew at each look, so by chance it may open once."""
+
+    def estimand(seen):
+        if len(seen) > 3 and not formed:
+            raise Undecided("a has not learned")
+        return [replace(part(2.0, 3.0, seeds=len(seen)), unfit=("a has not learned",) if len(seen) > 3 else ())]
+
+    assert judge(claim(), estimand, pd.DataFrame({"seed": range(3)}), "reduced", first=3)["verdict"] == "supported"
+    row = judge(claim(), estimand, pd.DataFrame({"seed": range(6)}), "reduced", first=3)
+    assert row["verdict"] == "undecided" and row["reason"].startswith("a has not learned")
 
 
 def test_the_margin_says_which_side_supports():

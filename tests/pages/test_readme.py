@@ -11,7 +11,8 @@ import pytest
 from helpers.commands import readme
 from helpers.core.errors import RecordError, UserError
 from helpers.core.files import REPOSITORY
-from helpers.judging.claims import COLUMNS, judge_study, read_claims, write_claims
+from helpers.judging.claims import COLUMNS, judge_study, read_claims
+from helpers.judging.tables import write_claims
 from helpers.pages import blocks, overview, study_page
 from helpers.report.costs import cost_table
 from helpers.report.report import Report

@@ -109,11 +109,9 @@ def at_look(parts: list[Part], first: int | None) -> list[Part]:
 
 def judge_parts(claim: Claim, parts: list[Part]) -> tuple[str, str]:
     """(verdict, reason) of a claim from its parts alone, each at the level of its interval; scope is judge's business."""
-    found = [part for part in parts if part.estimate is not None]
-    enough = [part for part in found if part.estimate.seeds >= SEEDS_NEEDED and not part.unfit]
-    family = sum(part.estimate.rivals for part in enough)
-    against = [part for part in enough if position(claim.kind, claim.margin, part.estimate, family) == "contradicted"]
-    if against:
+    found, enough = [part for part in parts if part.estimate is not None], _judged(parts)
+    family = _family(enough)
+    if against := _against(claim, parts):
         return "contradicted", "; ".join(_told(part) for part in against)
     if parts and len(enough) == len(parts) and all(position(claim.kind, claim.margin, part.estimate) == "supported" for part in parts):
         return "supported", "; ".join(_told(part) for part in parts)
@@ -128,6 +126,21 @@ def judge_parts(claim: Claim, parts: list[Part]) -> tuple[str, str]:
         reasons.append({(True,): "leans for", (False,): "leans against", (False, True): "leans both ways"}[tuple(sorted(lean))])
     text = ", ".join(dict.fromkeys(reasons)) or "nothing to judge"
     return "undecided", "; ".join([text, *(_told(part) for part in found)])
+
+
+def _judged(parts: list[Part]) -> list[Part]:
+    """Those that a verdict may rest on."""
+    return [part for part in parts if part.estimate is not None and part.estimate.seeds >= SEEDS_NEEDED and not part.unfit]
+
+
+def _family(parts: list[Part]) -> int:
+    return sum(part.estimate.rivals for part in parts)
+
+
+def _against(claim: Claim, parts: list[Part]) -> list[Part]:
+    """Those that contradict a claim by themselves, among so many."""
+    judged = _judged(parts)
+    return [part for part in judged if position(claim.kind, claim.margin, part.estimate, _family(judged)) == "contradicted"]
 
 
 def deciding(claim: Claim, parts: list[Part], verdict: str) -> Part | None:
@@ -172,24 +185,29 @@ def judge_looks(
     claim: Claim, estimand: Callable[..., list[Part]], cells: pd.DataFrame, first: int | None, context: dict
 ) -> tuple[list[Part], str, str]:
     """(parts, verdict, reason) of the first look that decides, or of the last one. What cannot be formed at one look may be at a later one.
-    What all seeds show not to have learned is not judged, though fewer seeds had let it through the gate."""
-    had = seen_at_looks(cells, first)
-    last, _ = _formed(estimand, had[-1], context)
+    A verdict stands where all the seeds that have run bear out that what it rests on passes the gate: by chance it may open once."""
+    had, fell = seen_at_looks(cells, first), ""
+    last = _formed(estimand, had[-1], context)
     for seen in had:
-        parts, unformed = _formed(estimand, seen, context)
-        parts = at_look(parts, first)
+        formed, unformed = last if seen is had[-1] else _formed(estimand, seen, context)
+        parts = at_look(formed, first)
         verdict, reason = ("undecided", unformed) if unformed else judge_parts(claim, parts)
         if verdict == "undecided" or any(part.lacking for part in parts):
             continue
-        if last and _unfit(last) <= _unfit(parts):
-            if (now := _most_seeds(parts)) < (later := _most_seeds(last)):
-                reason += f"; reached with {now} seeds, and it stands: {later} have run by now"
-            break
-    return parts, verdict, reason
+        now, later = _most_seeds(parts), _most_seeds(last[0])
+        if all(_borne_out(part, last[0]) for part in (parts if verdict == "supported" else _against(claim, parts))):
+            return parts, verdict, reason + (f"; reached with {now} seeds, and it stands: {later} have run by now" if now < later else "")
+        fell = f"; {verdict} with {now} seeds, but what was compared does not pass the gate with all of them"
+    return parts, verdict, reason + fell
+
+
+def _borne_out(part: Part, last: list[Part]) -> bool:
+    """Whether the same runs, with those at further seeds, are compared still and pass the gate."""
+    return any(set(part.runs) <= set(each.runs) and each.estimate is not None and not each.unfit for each in last)
 
 
 def seen_at_looks(cells: pd.DataFrame, first: int | None) -> list[pd.DataFrame]:
-    """The rows that each look had: a verdict that was reached stands, whatever seeds other claims then asked for."""
+    """The rows that each look had: no verdict depends on the seeds that other claims then asked for."""
     if first is None or cells is None or "seed" not in cells or (most := int(cells["seed"].max()) + 1) <= first:
         return [cells]
     return [cells[cells["seed"] < seeds] for seeds in range(first, most + 1)]
@@ -202,10 +220,6 @@ def _formed(estimand: Callable[..., list[Part]], cells: pd.DataFrame, context: d
         return [], str(why)
 
 
-def _unfit(parts: list[Part]) -> int:
-    return sum(bool(part.unfit) for part in parts)
-
-
 def _most_seeds(parts: list[Part]) -> int:
     return max((part.estimate.seeds for part in parts if part.estimate), default=0)
 
@@ -213,8 +227,7 @@ def _most_seeds(parts: list[Part]) -> int:
 def p_values(claim: Claim, parts: list[Part]) -> tuple[str | None, str | None]:
     """(for, against), two-sided as the verdict takes them: beside 0.05 they give it. Of an adaptive study they are raised as its level
     is lowered. As text of three digits: columns of numbers keep four places."""
-    found = [part.estimate for part in parts if part.estimate is not None and part.estimate.seeds >= SEEDS_NEEDED and not part.unfit]
-    if not found:
+    if not (found := [part.estimate for part in _judged(parts)]):
         return None, None
     family = sum(each.rivals for each in found)
     pairs = [evidence(claim.kind, claim.margin, each) for each in found]

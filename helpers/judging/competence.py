@@ -8,8 +8,8 @@ Fixed before any verdict was computed by it:
 - not narrow: the embedding uses more directions than a floor that grows with the square root of its width (4 of 256, 8 of 1,024). A run
   that did not record them cannot say so, and is in doubt.
 
-Where seeds are added and looked at again, the gate's interval stays at 95 %: it allows a verdict and never gives one, and what has not
-learned gets no seeds of its own.
+Where seeds are added and looked at again, the gate's interval stays at 95 %: it allows a verdict, and takes one back that all seeds do not
+bear out, but never gives one. What has not learned gets no seeds of its own.
 
 Labels of a class of their own make a narrow embedding right, so supervised runs are not asked for directions.
 """

@@ -6,7 +6,8 @@ import pandas as pd
 
 from helpers import studies
 from helpers.core.files import REPOSITORY, read_json, results_dir
-from helpers.judging.claims import in_words, read_claims
+from helpers.judging.claims import read_claims
+from helpers.judging.wording import in_words
 from helpers.pages.blocks import (
     command,
     count,

@@ -102,18 +102,50 @@ def test_what_an_early_look_cannot_form_a_later_one_judges():
     assert early["verdict"] == "undecided" and early["reason"] == "too few have learned" and early["parts"] == []
 
 
-@pytest.mark.parametrize("formed", [True, False])
-def test_a_verdict_falls_when_all_seeds_say_that_what_it_compares_has_not_learned(formed):
-    """The gate is asked anew at each look, so by chance it may open once."""
+UNFIT = ("a has not learned",)
+
+
+def at_six(early: list[Part], late: list[Part] | None, name="order") -> dict:
+    """What is judged with six seeds where the parts were `early` ones at the first look, of three, and then `late` ones (None: they cannot
+    be formed). Each holds a run a seed."""
 
     def estimand(seen):
-        if len(seen) > 3 and not formed:
+        if len(seen) > 3 and late is None:
             raise Undecided("a has not learned")
-        return [replace(part(2.0, 3.0, seeds=len(seen)), unfit=("a has not learned",) if len(seen) > 3 else ())]
+        return [replace(each, runs=tuple(f"{each.name}{seed}" for seed in seen["seed"])) for each in (early if len(seen) == 3 else late)]
 
-    assert judge(claim(), estimand, pd.DataFrame({"seed": range(3)}), "reduced", first=3)["verdict"] == "supported"
-    row = judge(claim(), estimand, pd.DataFrame({"seed": range(6)}), "reduced", first=3)
+    return judge(claim(name), estimand, pd.DataFrame({"seed": range(6)}), "reduced", first=3)
+
+
+@pytest.mark.parametrize("late", [None, [replace(part(2.0, 3.0, seeds=6), unfit=UNFIT)]])
+def test_a_verdict_falls_where_all_seeds_do_not_bear_out_that_what_it_compares_has_learned(late):
+    """The gate is asked anew at each look, so by chance it may open once."""
+    row = at_six([part(2.0, 3.0)], late)
     assert row["verdict"] == "undecided" and row["reason"].startswith("a has not learned")
+    assert "; supported with 3 seeds, but what was compared does not pass" in row["reason"]
+
+
+def test_a_verdict_falls_where_another_comparison_has_taken_its_place():
+    """As where a rate that had learned with fewer seeds has not with all of them."""
+    assert at_six([part(2.0, 3.0, name="at 8")], [part(-0.5, 1.5, seeds=6, name="at 2")])["verdict"] == "undecided"
+    assert at_six([part(2.0, 3.0, name="at 8")], [part(-0.5, 1.5, seeds=6, name="at 8")])["verdict"] == "supported"
+
+
+def test_what_contradicts_is_not_held_to_what_else_has_learned():
+    good, against = part(2.0, 3.0, name="a − b"), part(-4.0, -3.0, name="b − c")
+    later = [replace(each, estimate=replace(each.estimate, seeds=6)) for each in (good, against)]
+    assert at_six([good, against], [replace(later[0], unfit=UNFIT), later[1]])["verdict"] == "contradicted"
+    swapped = at_six([replace(good, unfit=UNFIT), against], [later[0], replace(later[1], unfit=UNFIT)])
+    assert swapped["verdict"] == "undecided", "one has not learned at each look, and now it is the one that contradicted"
+
+
+def test_a_verdict_may_be_reached_again():
+    def estimand(seen):
+        runs = tuple(f"r{seed}" for seed in (seen["seed"] if len(seen) != 4 else range(9, 12)))
+        return [replace(part(2.0, 3.0, seeds=len(seen)), runs=runs)]
+
+    row = judge(claim(), estimand, pd.DataFrame({"seed": range(6)}), "reduced", first=4)
+    assert row["verdict"] == "supported" and row["seeds"] == 5 and "but what" not in row["reason"]
 
 
 def test_the_margin_says_which_side_supports():

@@ -147,8 +147,8 @@ def stability_plot(cells: pd.DataFrame, s: Settings, scope: str) -> Figure:
     handles += [key("a dip by the rule", style.GREY, "v")]
     names = {LEARNED: "learned patches", FROZEN: "behind frozen patches"}
     handles += [key(f"{part}, {names[patches]}", colour, "", "-") for patches in names for part, colour in _shown(patches).items()]
-    every = f", the highest of {-(-steps // SHOWN)} steps" if steps > SHOWN else ""
-    title = f"thick: mean over seeds, thin: single seeds, shaded: all seeds' gradients{every}"
+    every = f", each point the highest of {-(-steps // SHOWN)} steps" if steps > SHOWN else ""
+    title = f"thick: mean over seeds, thin: single seeds; gradients: shaded from the lowest seed to the highest{every}"
     figure.legend(handles=handles, loc="outside lower center", ncols=3, title=title, title_fontsize=9.5)
     figure.suptitle(f"Does the ViT wobble, and where does it begin?\n[{scope}]")
     return figure
@@ -182,8 +182,8 @@ def _way(ax: Axes, found: Arm, against: str, colour: str, marker: str, readout: 
 
 
 def _lengths(ax: Axes, found: Arm, part: str, colour: str) -> int:
-    """Gradient norms by step, shaded from the lowest run to the highest and their geometric mean thick; how many steps there are. Of several
-    steps that share a place the highest is drawn, so that no spike is lost."""
+    """Gradient norms by step, shaded from the lowest run to the highest and their geometric mean thick; how many steps there are. Of
+    several steps that share a place the highest is drawn, so that no spike is lost."""
     rows, steps = [], 0
     for record in found.records.values():
         if (own := norms(record, part)) is None or not (own > 0).any():
@@ -192,9 +192,9 @@ def _lengths(ax: Axes, found: Arm, part: str, colour: str) -> int:
         own = np.append(np.where(own > 0, own, np.nan), np.full(-len(own) % each, np.nan)).reshape(-1, each)
         rows.append(pd.Series(np.fmax.reduce(own, axis=1), index=1 + each * np.arange(len(own))))
     if rows:
-        found = pd.concat(rows, axis=1)
-        ax.fill_between(found.index, found.min(axis=1), found.max(axis=1), color=colour, lw=0, alpha=0.3)
-        mean = np.exp(np.log(found).mean(axis=1))
+        lines = pd.concat(rows, axis=1)
+        ax.fill_between(lines.index, lines.min(axis=1), lines.max(axis=1), color=colour, lw=0, alpha=0.3)
+        mean = np.exp(np.log(lines).mean(axis=1))
         ax.plot(mean.index, mean, color=colour, lw=1.6)
     return steps
 

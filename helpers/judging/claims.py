@@ -197,7 +197,7 @@ def judge_looks(
         now, later = _most_seeds(parts), _most_seeds(last[0])
         if all(_borne_out(part, last[0]) for part in (parts if verdict == "supported" else _against(claim, parts))):
             return parts, verdict, reason + (f"; reached with {now} seeds, and it stands: {later} have run by now" if now < later else "")
-        fell = f"; {verdict} with {now} seeds, but what was compared does not pass the gate with all of them"
+        fell = f"; {verdict} with {now} seeds, which all that have run do not bear out"
     return parts, verdict, reason + fell
 
 

@@ -23,8 +23,9 @@ else the claim is undecided and names it, unless failing is what it is about. Fi
 words. A fall is seen only where a run was read on the way, and directions only of runs that recorded them: those that did not are in
 doubt. Where a difference was read on the way, it stands there at a quarter, a half and all of the training. Where seeds are added until a
 claim is decided, each look has its own level, which then stands beside the interval; what was decided stands, unless further seeds show
-that what it compares has not learned. Fewer than three seeds never decide, nor does a part of the runs that were asked for. A verdict holds for its scope only: *embedded* (drawn images), *reduced* (real images, cut down) or
-*paper* (the paper's own sizes). Claims and margins stand in the `claims.toml` of each study."""
+that what it compares has not learned. Fewer than three seeds never decide, nor does a part of the runs that were asked for. A verdict holds
+for its scope only: *embedded* (drawn images), *reduced* (real images, cut down) or *paper* (the paper's own sizes). Claims and margins
+stand in the `claims.toml` of each study."""
 PLACES = """\
 Each variant's folder, `STUDY/VARIANT/` (the preset, with the reading behind it unless that is `as_written`), holds the executed
 notebook, each table as `.csv` and `.md`, each figure as `.svg`, `index.json` with the runs behind each of them, and `claims.csv`. A run
